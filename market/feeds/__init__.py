@@ -1,0 +1,1 @@
+"""Where prices come from: every feed speaks the items of `market.feeds.frame`."""
