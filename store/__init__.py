@@ -1,0 +1,1 @@
+"""What must outlive the process: the SQLite journal of each account, market.db, backups. Synchronous."""
