@@ -14,8 +14,8 @@ import random
 import stat
 import time
 import weakref
-from collections.abc import Awaitable, Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AbstractContextManager
 from datetime import date
 from heapq import heappop, heappush
 from pathlib import Path
@@ -172,11 +172,9 @@ def machine_s() -> float:
     return trio.current_time()
 
 
-@contextmanager
-def interrupts(*signals: int) -> Iterator[trio.lowlevel.UnboundedQueue[int] | object]:
+def signals(*numbers: int) -> AbstractContextManager[AsyncIterator[int]]:
     """Receive the given signals as an async iterator while the block runs."""
-    with trio.open_signal_receiver(*signals) as arrived:
-        yield arrived
+    return trio.open_signal_receiver(*numbers)
 
 
 def exit_at_once(status: int) -> None:
