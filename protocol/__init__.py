@@ -1,1 +1,1 @@
-"""What is said: messages between actors, money, market time, order states. No I/O, no Trio, nothing of ours imported."""
+"""What is said: messages between actors, money, market time, order states. No I/O, no Trio, no import of ours."""
