@@ -163,7 +163,8 @@ class Supervisor:
         assert self._state is ChildState.STOPPED, f"{self.name} runs already"
         gave_up: RestartLimit | None = None
         async with trio.open_nursery() as control:
-            host: trio.Nursery = await control.start(self._host_children)
+            with self._around.shield():  # cancelled in here, nobody would be left to end the host
+                host: trio.Nursery = await control.start(self._host_children)
             self._begin(control, host)
             try:
                 gave_up = await self._see_deaths(task_status)

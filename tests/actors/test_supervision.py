@@ -263,3 +263,31 @@ async def test_without_escalation_a_child_that_cannot_start_holds_up_no_other(
         gaps = world.times(ChildEvent.CRASHED, "b")
         assert max(later - earlier for earlier, later in itertools.pairwise(gaps)) <= 30
         assert world.in_flight.count == 0, "nobody waits any more for a child that failed so often"
+
+
+def test_a_tree_cancelled_at_any_step_of_its_start_ends_and_leaves_nobody_alive() -> None:
+    async def cancelled_after(steps: int) -> bool:
+        """True when the tree was up before it was cancelled."""
+        world = World()
+        below = Supervisor("below", [world.child("b"), world.child("c")], surroundings=world.around())
+        root = Supervisor("root", [world.child("a"), below.as_child()], surroundings=world.around())
+        up = False
+        with trio.fail_after(60), trio.CancelScope() as scope:
+            async with trio.open_nursery() as nursery:
+
+                async def strike() -> None:
+                    for _ in range(steps):
+                        await trio.lowlevel.checkpoint()
+                    scope.cancel()
+
+                nursery.start_soon(strike)
+                await nursery.start(root.run)
+                up = True
+        assert not world.alive
+        return up
+
+    steps = 0
+    while not trio.run(cancelled_after, steps, clock=Clock(autojump_threshold=0)):
+        steps += 1
+        assert steps < 1_000, "it never came up"
+    assert steps > 5
