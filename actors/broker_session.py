@@ -6,10 +6,13 @@ lost while it is down is made good by the router's reconciliation when the sessi
 
 from __future__ import annotations
 
+import trio
+
 from actors.actor import Actor
 from actors.mailbox import Address
 from actors.ports import Broker
 from protocol.broker import Event, Resync
+from protocol.errors import BrokerUnavailable
 from protocol.messages import AskSnapshot
 
 
@@ -22,7 +25,11 @@ class BrokerSession(Actor):
         self._router = router
 
     async def started(self) -> None:
-        await self.nursery.start(self._broker.session, self._pass_on)
+        await self.nursery.start(self._session)
+
+    async def _session(self, task_status: trio.TaskStatus[None]) -> None:
+        await self._broker.session(self._pass_on, task_status)
+        raise BrokerUnavailable(f"{self._broker.traits.name}: the session ended by itself")
 
     def _pass_on(self, event: Event) -> None:
         self._router.post_or_resync(event, Resync("more updates than the router could take"))

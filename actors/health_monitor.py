@@ -26,12 +26,18 @@ UPKEEP_PERIOD_S = 5.0
 
 @attrs.define(eq=False)
 class Fallback:
-    """Polling since when (market ns, 0 = the stream is used); the tree keeps it over restarts of the monitor."""
+    """Polling since when (market ns, 0 = the stream is used); the tree keeps it over restarts of the monitor.
+
+    `watched_ns` is when the first incarnation began: who starts late does not know what was said before.
+    `entries_stopped` is the reason told last: a monitor that forgot it would never let entries go on.
+    """
 
     since_ns: int = 0
+    watched_ns: int = 0
     started: int = 0
     ended: int = 0
     newest_stream_ns: int = 0
+    entries_stopped: str = ""
 
 
 @attrs.frozen(kw_only=True)
@@ -59,9 +65,9 @@ class HealthMonitor(Actor):
         super().__init__(address)
         self._parts = parts
         self._lag_ms = 0.0
-        self._reason = ""
 
     async def recover(self) -> None:
+        self._parts.fallback.watched_ns = self._parts.fallback.watched_ns or self._parts.clock.now_ns
         if not self._parts.clock.armed(alarm_name(self.address, "feed")):
             self._arm(self._parts.clock.now_ns)
 
@@ -105,8 +111,8 @@ class HealthMonitor(Actor):
         self._parts.poller.post(StopPolling(why))
 
     def _newest(self, open_ns: int) -> int:
-        """When the stream last spoke; at the open it has its full time to begin."""
-        return max(self._parts.stream_ns(), open_ns)
+        """When the stream last spoke; at the open, and after a late start, it has its full time to begin."""
+        return max(self._parts.stream_ns(), self._parts.fallback.watched_ns, open_ns)
 
     def _arm(self, now_ns: int) -> None:
         """Look again when the feed could have been silent for long enough, at the earliest; outside trading, at
@@ -141,8 +147,8 @@ class HealthMonitor(Actor):
     def _look_for_reasons(self) -> None:
         """Entries stop and go on by themselves with the disk's space and the kill-switch file."""
         reason = self._parts.reason_to_stop()
-        if reason != self._reason:
-            self._reason = reason
+        if reason != self._parts.fallback.entries_stopped:
+            self._parts.fallback.entries_stopped = reason
             self._parts.stop_entries(reason)
             self._notify(Severity.ALERT, f"entries stop: {reason}" if reason else "entries go on")
 
@@ -160,5 +166,5 @@ class HealthMonitor(Actor):
             "fallbacks_started": fallback.started,
             "fallbacks_ended": fallback.ended,
             "loop_lag_ms": round(self._lag_ms, 1),
-            "entries_stopped": self._reason,
+            "entries_stopped": fallback.entries_stopped,
         }

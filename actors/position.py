@@ -106,7 +106,8 @@ class Position(Actor):
     async def recover(self) -> None:
         """Take up the newest ladder of the symbol from the journal, if one is open or cooling down."""
         parts = self._parts
-        rungs = parts.journal.rungs_of(parts.symbol, parts.clock.now_ns - self._rules.cooldown_ns)
+        known = parts.journal.rungs_of(parts.symbol, parts.clock.now_ns - self._rules.cooldown_ns)
+        rungs = [rung for rung in known if rung.number <= len(self._rules.rungs)]  # a late fill's is the router's
         if rungs:
             newest = max(rungs, key=lambda rung: (rung.entry_ns, rung.trade_id)).ladder
             for rung in rungs:
@@ -116,7 +117,8 @@ class Position(Actor):
             if ladder.ladder_over(self._rungs):
                 self._cool_down()
         self._arm_square_off()
-        self._look(self._last(), 0)
+        if not self.address.depth:  # else: a wake that waits knows the highest price since the last look
+            self._look(self._last(), 0)
         parts.router.post(TellRungs(parts.symbol))
 
     async def handle(self, message: object) -> object:
@@ -137,7 +139,7 @@ class Position(Actor):
         elif isinstance(message, Enter):
             self._begin(message)
         elif isinstance(message, PersonExit):
-            return self._leave(message.rung, ExitReason.PERSON)
+            return self._leave(message.rung, ExitReason.PERSON, message.who)
         elif isinstance(message, AskSnapshot):
             return self._snapshot()
         return None
@@ -182,10 +184,10 @@ class Position(Actor):
         before = self._rungs.get(rung.number)
         if before is not None and before.ladder != rung.ladder:
             return  # of a ladder that is over
+        if rung.open and (before is None or not before.open):
+            self._begin_extremes()
         self._rungs[rung.number] = rung
         self._asked.pop(rung.number, None)
-        if rung.open and (before is None or not before.open):
-            self._parts.board.reset_extremes(self._parts.layer, self._parts.row)
         if ladder.ladder_over(self._rungs):
             self._cool_down()
         else:
@@ -238,15 +240,27 @@ class Position(Actor):
         self._memory.highest[rung.number] = highest
         return rung
 
+    def _begin_extremes(self) -> None:
+        """A new rung's highest price begins at the last one; its sisters keep what nobody has looked at yet."""
+        parts, unseen = self._parts, [0]
+        parts.board.watch(parts.layer, parts.row, *ALWAYS, lambda last, high, low, at_ns: unseen.append(high))
+        for rung in list(self._rungs.values()):
+            if rung.open:
+                self._raise_highest(rung, max(unseen))
+        parts.board.reset_extremes(parts.layer, parts.row)
+
     def _guard(self, rung: Rung, rule: ladder.RungRule, last: int, high: int, now: int) -> bool:
         """True when the price is at or through an exit of the rung. Sells itself when the broker has not acted
-        for stop_grace on a fresh price; any tick above the stop begins the count anew.
+        for stop_grace on a fresh price; any tick above the stop and every new day begin the count anew.
         """
         if not ladder.at_stop(rung, rule, last):
             self._memory.below_since.pop(rung.number, None)
             return ladder.at_target(rung, rule, self._parts.tick_paise, last)
-        waiting_since = self._memory.below_since.get(rung.number)
-        if waiting_since is None or (high > last and not ladder.at_stop(rung, rule, high)):
+        session = self._parts.calendar.session_at(now)
+        if session is None or not session.open_ns <= now < session.continuous_end_ns(self._parts.derivatives):
+            return True  # nobody buys now: cancelling what stands at the broker would leave the night unguarded
+        waiting_since = self._memory.below_since.get(rung.number, 0)
+        if waiting_since < session.open_ns or (high > last and not ladder.at_stop(rung, rule, high)):
             waiting_since = self._memory.below_since[rung.number] = now
         if rung.protection is Protection.FIRED or rung.exit_working or rung.number in self._asked:
             return True  # the broker acts, or is about to
@@ -344,8 +358,8 @@ class Position(Actor):
 
     # --- leaving ----------------------------------------------------------------------------------
 
-    def _leave(self, number: int, reason: ExitReason) -> bool:
-        """Ask for the exit of one open rung; False when there is nothing to sell."""
+    def _leave(self, number: int, reason: ExitReason, who: str = "") -> bool:
+        """Ask for the exit of one open rung; False when there is nothing to sell. `who` is the person that asks."""
         rung = self._rungs.get(number)
         if rung is None or not rung.open or rung.held == 0 or rung.exit_working:
             return False
@@ -358,6 +372,7 @@ class Position(Actor):
                 reason=reason,
                 last_paise=self._last(),
                 at_ns=self._parts.clock.now_ns,
+                who=who,
             )
         )
         return True

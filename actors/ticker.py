@@ -18,13 +18,13 @@ import numpy as np
 import trio
 
 from actors.actor import Actor
-from actors.alarms import set_alarm
+from actors.alarms import alarm_name, set_alarm
 from actors.mailbox import Address, InFlight
 from actors.ports import Exchange
 from effects import MarketClock, machine_s
 from market.board import Board
 from market.candles import BAR_NS, Candles, CompletedBars
-from market.feeds.frame import DayEnd, DayStart, Feed, Frame, Item
+from market.feeds.frame import DayEnd, DayStart, Feed, Frame, Item, LiveFeed
 from market.history import History
 from protocol.broker import Quote
 from protocol.clock import NS, ist_text
@@ -54,7 +54,10 @@ class Playback:
 
 @attrs.frozen(kw_only=True)
 class TickerParts:
-    """What the ticker is given. `speed` is market seconds per real second, math.inf for as fast as possible."""
+    """What the ticker is given. `speed` is market seconds per real second, math.inf for as fast as possible.
+
+    `live` is the feed again where its prices arrive by themselves; `lockstep`: the market waits for the actors.
+    """
 
     feed: Feed
     board: Board
@@ -67,6 +70,8 @@ class TickerParts:
     recorder: Address
     playback: Playback
     speed: float
+    live: LiveFeed | None = None
+    lockstep: bool = True
     begin: trio.Event  # set when the whole tree is ready: nothing is played before
 
 
@@ -77,8 +82,14 @@ class Ticker(Actor):
         super().__init__(address)
         self._parts = parts
         self._anchor: tuple[float, int] | None = None  # machine s and market ns that belong together
+        self._roll_alarm = alarm_name(address, "roll")
 
     async def started(self) -> None:
+        parts = self._parts
+        if parts.live is not None:
+            self.nursery.start_soon(parts.live.run, name="ticker:connection")
+        if parts.clock.live:
+            self.nursery.start_soon(parts.clock.ring_as_time_goes_by, name="ticker:alarms")
         self.nursery.start_soon(self._play, name="ticker:play")
 
     async def handle(self, message: object) -> object:
@@ -96,7 +107,8 @@ class Ticker(Actor):
         """Every item of the feed, acknowledged after it was played to its end."""
         parts, playback = self._parts, self._parts.playback
         await parts.begin.wait()
-        while (item := parts.feed.peek()) is not None:
+        await self._settle()  # what the last incarnation was killed over
+        while (item := await self._next_item()) is not None:
             playback.begin(item)
             await self._ring_until(item.at_ns - 1)
             await self._pace(item)
@@ -106,21 +118,34 @@ class Ticker(Actor):
             elif not playback.matched:
                 self._turn_of_day(item)
                 playback.matched = True
-            await parts.in_flight.settled()
+            await self._settle()
             await self._ring_until(item.at_ns)
             parts.feed.ack()
-        await parts.in_flight.settled()
+        await self._settle()
         playback.ended.set()
+
+    async def _next_item(self) -> Item | None:
+        """The feed's next item; waited for where the feed is live. None at the end of a recording."""
+        feed, live = self._parts.feed, self._parts.live
+        while (item := feed.peek()) is None and live is not None:
+            await live.arrival()
+        return item
+
+    async def _settle(self) -> None:
+        """Until everybody has finished; in a live market nobody waits for anybody."""
+        in_flight = self._parts.in_flight
+        if not self._parts.lockstep:
+            await trio.lowlevel.checkpoint()
+        elif in_flight.count or in_flight.deferred:
+            await in_flight.settled()
 
     async def _play_frame(self, frame: Frame) -> None:
         parts, playback = self._parts, self._parts.playback
         if not playback.matched:
             self._on_frame(frame)
             playback.matched = True
-        if parts.in_flight.count or parts.in_flight.deferred:
-            await (
-                parts.in_flight.settled()
-            )  # what the exchange filled is journalled, its money free, before anyone looks
+        if parts.lockstep and (parts.in_flight.count or parts.in_flight.deferred):
+            await parts.in_flight.settled()  # what was filled is journalled, its money free, before anyone looks
         if not playback.woken:
             self._wake(playback.accepted)
             playback.woken = True
@@ -134,6 +159,8 @@ class Ticker(Actor):
         parts.playback.accepted = accepted
         if accepted is not None:
             parts.candles.apply(accepted.rows, accepted.price_paise, accepted.volume, accepted.at_ns, accepted.unique)
+            if not parts.clock.armed(self._roll_alarm):  # the first bar after a silent one, or after a late start
+                self._arm_roll(accepted.at_ns - accepted.at_ns % BAR_NS)
             for exchange in parts.exchanges:
                 exchange.match(accepted)
 
@@ -145,7 +172,7 @@ class Ticker(Actor):
     async def _ring_until(self, at_ns: int) -> None:
         """Alarms one at a time, in order, each played to its end before the next."""
         while self._parts.clock.ring_next(at_ns):
-            await self._parts.in_flight.settled()
+            await self._settle()
 
     async def _pace(self, item: Item) -> None:
         """Speed only puts real sleeps between frames; a new day begins at once."""

@@ -23,7 +23,7 @@ import trio
 from actors.actor import Actor
 from actors.broker_session import BrokerSession
 from actors.candle_recorder import CandleRecorder
-from actors.child import ChildEvent, ChildSpec, Limits, NodeInfo, Restart, Surroundings, actor_child
+from actors.child import ChildEvent, ChildSpec, ChildState, Limits, NodeInfo, Restart, Surroundings, actor_child
 from actors.gateway import BadCommand, Gateway
 from actors.health_monitor import Fallback, HealthMonitor, HealthParts
 from actors.mailbox import Address, InFlight
@@ -38,7 +38,7 @@ from effects import Effects
 from market.board import Board
 from market.calendar import TradingCalendar
 from market.candles import Candles
-from market.feeds.frame import Feed
+from market.feeds.frame import Feed, LiveFeed
 from market.history import History
 from protocol.clock import ist_text
 from protocol.errors import PureAlphaError
@@ -49,6 +49,7 @@ NOTICES_KEPT = 500
 ASK_TIMEOUT_S = 2.0
 RETRY_ACCOUNT_S = 60.0
 STOP_ALL_S = 10.0
+TOLD_PAUSE_S = 1.0  # a shorter pause before a restart is not worth a line of its own
 ROUTER_MAILBOX = 4096  # 8 x live positions is the bound of its links; this is above the largest allowed
 
 
@@ -107,6 +108,8 @@ class Parts:
     give_up_process: Callable[[str], None]
     out_of_disk: Callable[[str], None]
     gateway_path: Path | None = None
+    live: LiveFeed | None = None  # the feed again, where its prices arrive by themselves
+    watch_machine: bool = True  # disk, kill-switch file, loop lag: all but a replay, which has no market to lose
 
 
 @attrs.define(eq=False)
@@ -198,6 +201,8 @@ class Tree:
             playback=self.playback,
             speed=parts.speed,
             begin=self.ready,
+            live=parts.live,
+            lockstep=parts.lockstep,
         )
         quotes = parts.accounts[0].broker.quotes
         interval_ns = max(parts.health.poll_interval_ns, int(2.5e9 * parts.feed.interval_s))
@@ -239,7 +244,9 @@ class Tree:
         )
         living = Account(account, layer, broker, router, memory, supervisor, positions)
         cooled_after = self._parts.effects.market.now_ns - self._parts.scan.ladder.cooldown_ns
-        for symbol in sorted({rung.symbol for rung in account.journal.live_rungs(cooled_after)}):
+        alive = {rung.symbol for rung in account.journal.live_rungs(cooled_after)}
+        alive |= {order.symbol for order in account.journal.working_orders()}
+        for symbol in sorted(alive):
             self._start_position(living, symbol)
         return living
 
@@ -270,7 +277,7 @@ class Tree:
             reason_to_stop=parts.health.reason_to_stop,
             stop_entries=self.stop_entries,
             upkeep=parts.health.upkeep,
-            watch_machine=not math.isinf(parts.speed),
+            watch_machine=parts.watch_machine,
         )
         children = [
             self._child(lambda address: Scanner(address, scanner), self.scanner),
@@ -381,54 +388,83 @@ class Tree:
 
     async def _command_kill(self, asked: Mapping[str, object]) -> object:
         name = str(asked.get("actor", ""))
-        found = self._full_name(name)
-        if found is None or not self.kill(found):
-            raise BadCommand(f"no living actor is called {name!r}: `python -m supervisor status` lists them")
-        return {"killed": found}
+        found = self._node_called(name)
+        if found is None:
+            raise BadCommand(f"no actor is called {name!r}: `python -m supervisor status` lists them")
+        if found.kind == "supervisor":
+            raise BadCommand(f"{found.name} is a supervisor: only actors can be killed")
+        if found.state is ChildState.WAITING:
+            raise BadCommand(f"{found.name} is waiting for its restart")
+        if not self.kill(found.name):
+            raise BadCommand(f"{found.name} is not alive: it is {found.state.value}")
+        return {"killed": found.name}
 
     async def _command_kill_switch(self, asked: Mapping[str, object]) -> object:
         wanted = asked.get("on")
         if not isinstance(wanted, bool):
             raise BadCommand("kill_switch takes on: true or false")
+        switch = SetKillSwitch(wanted, str(asked.get("who", "local socket")))
+        silent: list[str] = []
         for account in self.accounts.values():
-            await account.router.ask(SetKillSwitch(wanted, str(asked.get("who", "local socket"))), ASK_TIMEOUT_S)
-        return {"kill_switch": wanted}
+            try:
+                await account.router.ask(switch, ASK_TIMEOUT_S)
+            except PureAlphaError as problem:  # one account's trouble keeps no other from being stopped
+                silent.append(f"{account.parts.id} ({problem})")
+        if silent:
+            raise BadCommand(f"the kill switch was not confirmed by account {', '.join(silent)}: ask again")
+        return {"kill_switch": wanted, "accounts": list(self.accounts)}
 
     async def _command_close(self, asked: Mapping[str, object]) -> object:
-        symbol, number = str(asked.get("symbol", "")), asked.get("rung")
-        account = self.accounts.get(str(asked.get("account", self._parts.accounts[0].id)))
-        address = account.addresses.get(symbol) if account else None
-        if address is None or number not in (1, 2, 3):
-            raise BadCommand(f"close takes account, symbol and rung 1, 2 or 3; no position {symbol!r} is open")
-        assert isinstance(number, int)
-        selling = await address.ask(PersonExit(number, str(asked.get("who", "local socket"))), ASK_TIMEOUT_S)
-        return {"selling": bool(selling)}
-
-    def _full_name(self, name: str) -> str | None:
-        """Names people type: `order_router` for the only account's, `position:INFY` likewise."""
-        known = _names(self.root.snapshot())
-        if name in known:
-            return name
-        first = self._parts.accounts[0].id
-        kind, _, symbol = name.partition(":")
-        for candidate in (f"{name}:{first}", position_name(first, symbol) if kind == "position" else ""):
-            if candidate in known:
-                return candidate
-        return None
-
-    def _on_event(self, what: ChildEvent, child: str, detail: str) -> None:
-        """A death is an alert; the traceback goes to the error log, its first line to the screens."""
-        if what in (ChildEvent.STARTED, ChildEvent.STOPPED, ChildEvent.ENDED):
-            self._parts.log("access", child, what.value)
-            return
-        summary, _, traceback = detail.partition("\n")
-        if what is ChildEvent.KILLED:
-            summary, traceback = "from outside", ""  # nothing went wrong: there is no trace to show
+        symbol, number = str(asked.get("symbol", "")).upper(), asked.get("rung")
+        wanted = str(asked.get("account") or self._parts.accounts[0].id)
+        account = self.accounts.get(wanted)
+        if account is None:
+            raise BadCommand(f"account {wanted!r} is none of {', '.join(self.accounts)}")
+        if type(number) is not int or number not in (1, 2, 3):
+            raise BadCommand("close takes rung 1, 2 or 3")
+        address = account.addresses.get(symbol)
+        who = str(asked.get("who", "local socket"))
+        if address is None or address.closed or not await address.ask(PersonExit(number, who), ASK_TIMEOUT_S):
+            raise BadCommand(f"{symbol} P{number} of account {wanted} is not open, or is being sold already")
         self.notify(
             Notice(
-                severity=Severity.ALERT,
+                severity=Severity.INFO,
+                source=address.name,
+                text=f"{symbol} P{number} is sold at market: asked for by {who}",
+                at_ns=self._parts.effects.market.now_ns,
+                symbol=symbol,
+            )
+        )
+        return {"selling": f"{symbol} P{number}", "account": wanted}
+
+    def _node_called(self, name: str) -> NodeInfo | None:
+        """By the names people type: `order_router` for the first account's, `position:INFY` likewise."""
+        known = _by_name(self.root.snapshot())
+        first = self._parts.accounts[0].id
+        kind, _, symbol = name.partition(":")
+        meant = (name, f"{name}:{first}", position_name(first, symbol.upper()) if kind == "position" else "")
+        return next((known[candidate] for candidate in meant if candidate in known), None)
+
+    def _on_event(self, what: ChildEvent, child: str, detail: str) -> None:
+        """A crash is an alert; the traceback goes to the error log, its first line to the screens.
+
+        A kill is planned: one warning. A restart is told of when one has to wait for it.
+        """
+        soon = what is ChildEvent.RESTARTING and float(detail.split()[1]) < TOLD_PAUSE_S
+        if soon or what in (ChildEvent.STARTED, ChildEvent.STOPPED, ChildEvent.ENDED):
+            self._parts.log("access", child, f"{what.value} {detail}".strip())
+            return
+        summary, _, traceback = detail.partition("\n")
+        text, severity = f"{what.value} {summary}".strip(), Severity.ALERT
+        if what is ChildEvent.KILLED:
+            text, severity, traceback = "killed from outside, restarting", Severity.WARNING, ""
+        elif what is ChildEvent.RESTARTING:
+            severity = Severity.WARNING
+        self.notify(
+            Notice(
+                severity=severity,
                 source=child,
-                text=f"{what.value} {summary}".strip(),
+                text=text,
                 at_ns=self._parts.effects.market.now_ns,
             )
         )
@@ -501,8 +537,9 @@ def position_name(account: str, symbol: str) -> str:
     return f"position:{symbol}" if account == "main" else f"position:{account}/{symbol}"
 
 
-def _names(node: NodeInfo) -> set[str]:
-    return {node.name}.union(*(_names(child) for child in node.children)) if node.children else {node.name}
+def _by_name(node: NodeInfo) -> dict[str, NodeInfo]:
+    below = {name: child for each in node.children for name, child in _by_name(each).items()}
+    return {node.name: node, **below}
 
 
 def _node(node: NodeInfo) -> dict[str, object]:

@@ -125,6 +125,7 @@ class ExitRung:
     reason: ExitReason
     last_paise: int
     at_ns: int
+    who: str = ""  # the person that asked, for the audit log
 
 
 @attrs.frozen(kw_only=True)

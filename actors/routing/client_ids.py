@@ -40,3 +40,8 @@ class ClientIds:
 def is_ours(client_id: str | None, tag: str) -> bool:
     """Whether an id was made by this program for this account, by any of its databases."""
     return client_id is not None and len(client_id) == LENGTH and client_id.startswith(f"PA{tag}")
+
+
+def database_of(client_id: str) -> str:
+    """The id of the database that made an id of ours."""
+    return client_id[4:8]
