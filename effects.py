@@ -9,8 +9,11 @@ nanoseconds since the epoch, owned by the feed in recorded and simulated markets
 
 from __future__ import annotations
 
+import math
 import os
 import random
+import socket
+import ssl
 import stat
 import time
 import weakref
@@ -25,7 +28,7 @@ import attrs
 import numpy as np
 import trio
 
-from protocol.clock import ist_date
+from protocol.clock import NS, ist_date
 from protocol.messages import Phase
 
 T = TypeVar("T")
@@ -39,21 +42,33 @@ class MarketClock:
     the driver can let the tree settle between two of them.
     """
 
-    def __init__(self, start_ns: int = 0) -> None:
+    def __init__(self, start_ns: int = 0, source: Callable[[], int] | None = None) -> None:
+        """`source` gives the time of a live market; without one the feed owns it and says advance_to()."""
         self._now_ns = start_ns
+        self._source = source
+        self._sooner: trio.Event | None = None
         self._heap: list[tuple[int, int, str, int, int, str]] = []
         self._live: dict[str, tuple[int, Callable[[], None]]] = {}
         self._count = 0
 
     @property
     def now_ns(self) -> int:
+        if self._source is not None:
+            self._now_ns = max(self._now_ns, self._source())
         return self._now_ns
+
+    @property
+    def live(self) -> bool:
+        """Whether it goes by itself, as the system's clock does."""
+        return self._source is not None
 
     def alarm(self, name: str, at_ns: int, phase: Phase, symbol: str, rung: int, ring: Callable[[], None]) -> None:
         """Ring once at `at_ns`; an earlier alarm of the same name is replaced. A past time rings at once."""
         self._count += 1
         self._live[name] = (self._count, ring)
         heappush(self._heap, (at_ns, phase.value, symbol, rung, self._count, name))
+        if self._sooner is not None:
+            self._sooner.set()
 
     def cancel(self, name: str) -> None:
         """Forget the alarm; one that is not set is no error."""
@@ -82,6 +97,16 @@ class MarketClock:
         self._now_ns = max(self._now_ns, due)
         ring()
         return True
+
+    async def ring_as_time_goes_by(self) -> None:
+        """Ring every alarm of a live market when it is due, until cancelled."""
+        while True:
+            while self.ring_next(self.now_ns):
+                await trio.lowlevel.checkpoint()
+            due = self.next_due()
+            self._sooner = trio.Event()
+            with trio.move_on_after(math.inf if due is None else max(0.0, (due - self.now_ns) / NS)):
+                await self._sooner.wait()
 
     def advance_to(self, at_ns: int) -> None:
         """The feed's instant. Market time never runs backwards."""
@@ -132,6 +157,18 @@ class Effects:
             return work()
         return await trio.to_thread.run_sync(work)
 
+    async def connect_tcp(self, host: str, port: int, *, tls: bool = False) -> trio.abc.Stream:
+        """A stream to a server; with TLS its certificate and name are verified. Raises OSError when none answers."""
+        stream = await trio.open_tcp_stream(host, port)
+        if not tls:
+            return stream
+        context = ssl.create_default_context()
+        return trio.SSLStream(stream, context, server_hostname=host, https_compatible=True)
+
+    async def listen_tcp(self, port: int, host: str = "127.0.0.1") -> list[trio.SocketListener]:
+        """Listeners on one address, the loopback unless another is named; port 0 takes any free one."""
+        return list(await trio.open_tcp_listeners(port, host=host))
+
     async def serve_unix(
         self,
         path: Path,
@@ -148,19 +185,20 @@ class Effects:
             if not stat.S_ISSOCK(path.stat().st_mode):
                 raise OSError(f"{path} exists and is not a socket: move it away or choose another directory")
             path.unlink()
-        listener = trio.socket.socket(trio.socket.AF_UNIX, trio.socket.SOCK_STREAM)
-        before = os.umask(0o177)
-        try:
-            await listener.bind(str(path))
-        finally:
-            os.umask(before)
-        listener.listen(64)
-        try:
-            async with trio.open_nursery() as nursery:
-                await nursery.start(trio.serve_listeners, handler, [trio.SocketListener(listener)])
-                task_status.started()
-        finally:
-            path.unlink(missing_ok=True)
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as bound:
+            before = os.umask(0o177)  # of the whole process: nothing may await until it is put back
+            try:
+                bound.bind(str(path))
+            finally:
+                os.umask(before)
+            bound.listen(64)
+            try:
+                async with trio.open_nursery() as nursery:
+                    listener = trio.SocketListener(trio.socket.from_stdlib_socket(bound))
+                    await nursery.start(trio.serve_listeners, handler, [listener])
+                    task_status.started()
+            finally:
+                path.unlink(missing_ok=True)
 
     async def connect_unix(self, path: Path) -> trio.SocketStream:
         """A stream to a local socket. Raises OSError when nobody serves it."""

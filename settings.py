@@ -206,7 +206,6 @@ class StrategySettings:
     max_slippage_bp: int = percent(0.5, 0, 10)
     retry_after_ns: int = market_seconds(60, 0, 86_400)
     attempts_per_rung: int = exact(3, 1, 20, "attempts")
-    exit_protection_bp: int = percent(3, 0.1, 20)
     p1: RungSettings = table(RungSettings(stop_bp=250, target_bp=500, trail=False, entry_pnl_bp=0))
     p2: RungSettings = table(RungSettings(stop_bp=250, target_bp=0, trail=True, entry_pnl_bp=25))
     p3: RungSettings = table(RungSettings(stop_bp=500, target_bp=0, trail=True, entry_pnl_bp=100))
@@ -214,7 +213,7 @@ class StrategySettings:
 
 @attrs.frozen(kw_only=True)
 class BrokerSettings:
-    """Where orders go, and how real the paper exchange is. Call rates count where `rate_limits` is true."""
+    """Where orders go, and how real the paper exchange is."""
 
     type: str = choice(
         "paper",
@@ -225,14 +224,11 @@ class BrokerSettings:
     slippage_bps: int = exact(0, 0, 1_000, "basis points")
     partial_fills: bool = switch(False)
     gtt_min_distance_bp: int = percent(0, 0, 10)
-    rate_limits: bool = switch(False)
-    order_calls_per_second: int = exact(8, 1, 100, "calls")
-    order_calls_per_minute: int = exact(380, 1, 6_000, "calls")
 
 
 @attrs.frozen(kw_only=True)
 class RiskSettings:
-    """Limits against a fat finger, and what is never bought."""
+    """Limits against a fat finger, and what is never bought. See Settings.kill_switch_path for the file."""
 
     max_order_value_paise: int = rupees(100_000, 1)
     max_order_quantity: int = exact(10_000, 1, 10_000_000, "shares")
@@ -240,7 +236,7 @@ class RiskSettings:
     max_distance_bp: int = percent(20, 0.1, 100)
     surveillance: tuple[str, ...] = setting((), Kind.SYMBOLS)
     kill_switch: bool = switch(False)
-    kill_switch_file: Path = file_path("var/kill-switch")
+    kill_switch_file: Path | None = optional_path()
 
 
 @attrs.frozen(kw_only=True)
@@ -352,8 +348,9 @@ SLUG_IN_WORDS = "1 to 16 of a-z, 0-9 and -, a letter or digit first"
 
 @attrs.frozen(kw_only=True)
 class UserSettings:
+    """A person whose accounts trade."""
+
     name: str = text(REQUIRED, SLUG, SLUG_IN_WORDS)
-    role: str = choice("trader", "administrator", "trader", "viewer")
 
 
 @attrs.frozen(kw_only=True)
@@ -366,7 +363,7 @@ class AccountSettings:
     tag: str = text(REQUIRED, r"[A-Z0-9]{2}", "two of A-Z and 0-9")
 
 
-OWNER = UserSettings(name="owner", role="administrator")
+OWNER = UserSettings(name="owner")
 MAIN_ACCOUNT = AccountSettings(id="main", user="owner", tag="01")
 
 
@@ -387,3 +384,8 @@ class Settings:
     charges: tuple[ChargeSettings, ...] = tables(ChargeSettings, ZERODHA_2026)
     users: tuple[UserSettings, ...] = tables(UserSettings, OWNER)
     accounts: tuple[AccountSettings, ...] = tables(AccountSettings, MAIN_ACCOUNT)
+
+    @property
+    def kill_switch_path(self) -> Path:
+        """The file that stops entries while it exists: the one that is named, or one beside the databases."""
+        return self.risk.kill_switch_file or self.storage.directory / "kill-switch"

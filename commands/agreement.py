@@ -17,6 +17,7 @@ Disagreement = tuple[Sequence[str], str]  # the dotted keys concerned, the one t
 
 OPEN_SECOND = second_from_text("09:15")
 CLOSE_SECOND = second_from_text("15:30")
+QUARTER_S = 900  # bars begin at it, and before a special session the exchange takes orders for as long
 
 
 def disagreements(settings: Settings) -> Iterator[Disagreement]:
@@ -28,9 +29,6 @@ def disagreements(settings: Settings) -> Iterator[Disagreement]:
     if settings.supervision.backoff_first_s > settings.supervision.backoff_max_s:
         keys = ("supervision.backoff_first_s", "supervision.backoff_max_s")
         yield keys, "at most supervision.backoff_max_s"
-    if settings.broker.order_calls_per_second > settings.broker.order_calls_per_minute:
-        keys = ("broker.order_calls_per_second", "broker.order_calls_per_minute")
-        yield keys, "at most broker.order_calls_per_minute"
 
 
 def _market(settings: Settings) -> Iterator[Disagreement]:
@@ -43,8 +41,11 @@ def _market(settings: Settings) -> Iterator[Disagreement]:
     if market.first_day and market.last_day and market.first_day > market.last_day:
         yield ("market.first_day", "market.last_day"), "not after market.last_day"
     for position, session in enumerate(settings.calendar.special_sessions):
+        key = f"calendar.special_sessions.{position}.open"
         if session.open_second >= session.close_second:
-            yield (f"calendar.special_sessions.{position}.open",), "before the session's close"
+            yield (key,), "before the session's close"
+        elif session.open_second % QUARTER_S or session.open_second < QUARTER_S:
+            yield (key,), "a full quarter of an hour, 00:15 at the earliest"
     for position, day in _repeated([session.date for session in settings.calendar.special_sessions]):
         yield (f"calendar.special_sessions.{position}.date",), f"another day: {day} has a session already"
 

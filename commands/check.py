@@ -7,16 +7,15 @@ the disk knows, whether a recording is where the settings say, is asked here.
 from __future__ import annotations
 
 import math
-import os
 from collections.abc import Iterator
 from pathlib import Path
 
 import click
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
 from commands.cli import EXIT_CONFIGURATION, verb
+from commands.tables import stdout_console
 from protocol.clock import NS, clock_text
 from protocol.money import rupee_text
 from settings import MarketSettings, RungSettings, Settings
@@ -32,7 +31,7 @@ def check(settings: Settings) -> int:
         click.echo(problem, err=True)
     if missing:
         return EXIT_CONFIGURATION
-    console = Console(width=None if os.isatty(1) else 120, highlight=False)
+    console = stdout_console()
     table = Table(show_header=False, box=None, padding=(0, 2, 0, 0))
     table.add_column(no_wrap=True, style="bold")
     table.add_column()
@@ -120,17 +119,12 @@ def _rung(rung: RungSettings) -> str:
 def _broker(settings: Settings) -> str:
     broker = settings.broker
     fills = "partial fills" if broker.partial_fills else "whole fills"
-    limits = (
-        f"{broker.order_calls_per_second} order calls a second, {broker.order_calls_per_minute} a minute"
-        if broker.rate_limits
-        else "no rate limits"
-    )
-    return f"{broker.type}, latency {broker.latency_ms} ms, slippage {broker.slippage_bps} bp, {fills}, {limits}"
+    return f"{broker.type}, latency {broker.latency_ms} ms, slippage {broker.slippage_bps} bp, {fills}"
 
 
 def _risk(settings: Settings) -> str:
     risk = settings.risk
-    switch = "ON: no entries" if risk.kill_switch else f"off (file {risk.kill_switch_file})"
+    switch = "ON: no entries" if risk.kill_switch else f"off (file {settings.kill_switch_path})"
     return (
         f"an order at most {rupee_text(risk.max_order_value_paise)} and {risk.max_order_quantity} shares, "
         f"within {_percent(risk.max_distance_bp)} of the price, "

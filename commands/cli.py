@@ -36,8 +36,11 @@ VERBS = {
         "commands.check:check",
         "Say what would run, or everything that is wrong with the configuration.",
     ),
+    "login": ("commands.login:login", "Log in to Zerodha Kite for the day."),
     "replay": ("commands.replay:replay", "Play recorded days on paper."),
     "status": ("commands.status:status", "Show the live tree, the positions and how fresh prices are."),
+    "close": ("commands.close:close", "Sell one rung at market."),
+    "kill-switch": ("commands.kill_switch:kill_switch", "Stop new entries, or let them go on."),
     "kill": ("commands.kill:kill", "End one actor, so that its supervisor starts it again."),
     "tail": ("commands.tail:tail", "Follow the logs."),
     "trades": ("commands.trades:trades", "List the trades of the journal."),
@@ -64,6 +67,15 @@ def _shared_options() -> list[click.Parameter]:
             help="Change one setting for this run; may be repeated.",
         ),
     ]
+
+
+asked_by = click.option(
+    "--who",
+    envvar="USER",
+    default="command line",
+    show_default="your user name",
+    help="Who asks, for the journal and the log.",
+)
 
 
 def verb(

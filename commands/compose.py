@@ -21,6 +21,7 @@ from actors.scanner import ScanRules
 from actors.tree import AccountParts, Deadlines, Health, Parts, Tree
 from brokers.paper import PaperBroker, PaperExchange, PaperOptions, continuous_trading
 from commands.day_report import day_line, schedules_of
+from commands.journals import kill_switch_left_on
 from effects import Effects
 from market.board import Board
 from market.calendar import SpecialSession, TradingCalendar
@@ -98,6 +99,7 @@ def trading_calendar(settings: Settings) -> TradingCalendar:
             SpecialSession(session.date, session.open_second, session.close_second)
             for session in settings.calendar.special_sessions
         ),
+        closing_auction_from=settings.calendar.closing_auction_from,
     )
 
 
@@ -148,6 +150,8 @@ def opened(
                 backup_days=storage.backup_days,
             )
             remarks += report.remarks
+            if kill_switch_left_on(journals[account.id]):
+                remarks.append(f"account {account.id}: the kill switch was left on, so there are no entries")
         last_ranking = records.last_ranking()
         resume_ns = max(
             last_ranking.at_ns if last_ranking is not None else 0,
@@ -169,6 +173,7 @@ def opened(
             upkeep=upkeep,
             resume_ns=resume_ns,
             gateway_path=storage.directory / "gateway.sock",
+            watch_machine=True,
         )
         yield Opened(tree=tree, effects=effects, feed=feed, journals=journals, remarks=tuple(remarks))
     finally:
@@ -190,8 +195,12 @@ def plant(
     resume_ns: int = 0,
     gateway_path: Path | None = None,
     feed: Feed | None = None,
+    watch_machine: bool = False,
 ) -> tuple[Tree, Feed]:
-    """The tree over given journals. The market stands at the feed's first item, nothing has been played yet."""
+    """The tree over given journals. The market stands at the feed's first item, nothing has been played yet.
+
+    `watch_machine`: look at the disk, the kill-switch file and the loop's lag, as a run does and a replay does not.
+    """
     calendar = trading_calendar(settings)
     feed = feed or make_feed(settings, calendar, effects)
     if resume_ns:
@@ -224,7 +233,7 @@ def plant(
                 journal=journal,
                 broker=PaperBroker(exchange, account.id),
                 limits=risk_limits(settings),
-                kill_switch=settings.risk.kill_switch,
+                kill_switch=settings.risk.kill_switch or kill_switch_left_on(journal),
             )
         )
     strategy, health, supervision = settings.strategy, settings.health, settings.supervision
@@ -249,6 +258,8 @@ def plant(
                 retry_after_ns=strategy.retry_after_ns,
                 trigger_grace_ns=strategy.trigger_grace_ns,
                 entry_offset_bp=strategy.entry_offset_bp,
+                max_slippage_bp=strategy.max_slippage_bp,
+                attempts_per_rung=strategy.attempts_per_rung,
             ),
             health=Health(
                 stale_feed_ns=health.stale_feed_ns,
@@ -272,10 +283,11 @@ def plant(
             speed=settings.market.speed,
             lockstep=True,
             log=log,
-            day_summary=lambda journal, at_ns: day_line(journal, at_ns, schedules),
+            day_summary=lambda journal, at_ns: day_line(journal, at_ns, schedules, calendar),
             give_up_process=give_up_process,
             out_of_disk=out_of_disk,
             gateway_path=gateway_path,
+            watch_machine=watch_machine,
         )
     )
     return tree, feed
@@ -297,8 +309,8 @@ def _seat(exchange: PaperExchange, account: str, journal: Journal, now_ns: int) 
 
 def _reason_to_stop(settings: Settings) -> str:
     """Why nothing may be entered now: the kill-switch file, or too little space on the disk."""
-    if settings.risk.kill_switch_file.exists():
-        return f"kill switch: {settings.risk.kill_switch_file} exists"
+    if settings.kill_switch_path.exists():
+        return f"kill switch: {settings.kill_switch_path} exists"
     free_mb = shutil.disk_usage(settings.storage.directory).free // MEGABYTE
     least_mb = settings.health.disk_free_mb
     return f"{free_mb} MB free on the disk, {least_mb} MB wanted" if free_mb < least_mb else ""

@@ -5,10 +5,12 @@ Pure: from the text of one event to a level and a line. logs.py decides which le
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from rich.text import Text
 
 from commands.log_text import fields_of
-from protocol.money import rupee_text
+from protocol.money import paise_from_rupees, rupee_text
 
 DEBUG, INFO, WARNING, ERROR = 10, 20, 30, 40
 LEVELS = {"DEBUG": DEBUG, "INFO": INFO, "WARNING": WARNING, "ERROR": ERROR}
@@ -43,7 +45,9 @@ def human(actor: str, text: str, level: int) -> Text:
     if event == "stop_moved" and "symbol" in fields:
         return _stop_moved(fields)
     if event == "day" and "gross" in fields:
-        return _day(fields)
+        return Text(day_in_words(fields), style="bold")
+    if event == "session" and "state" in fields:
+        return Text(_session(fields), style=STYLES[level])
     if event in ("info", "warning", "alert"):
         line = Text(event.upper(), style=STYLES[level])
         return line.append(f"  {actor}: {rest}", style=STYLES[level])
@@ -91,10 +95,35 @@ def _stop_moved(fields: dict[str, str]) -> Text:
     return Text(f"{_place(fields)} {words}", style="dim")
 
 
-def _day(fields: dict[str, str]) -> Text:
-    money = "  ".join(f"{name} ₹{fields.get(name, '-')}" for name in ("gross", "charges", "net"))
-    trades = f"{fields.get('trades', '-')} trades, {fields.get('wins', '-')} won ({fields.get('win_rate', '-')})"
-    return Text(f"the day  {money}  {trades}", style="bold")
+def day_in_words(fields: Mapping[str, str]) -> str:
+    """The day's line at the square-off, with what is still open, and at the close, where it is final."""
+    net, gross = (_amount(fields.get(name, ""), sign=True) for name in ("net", "gross"))
+    won = f"{fields.get('wins', '-')} of {fields.get('trades', '-')} won"
+    held = fields.get("open", "0")
+    if fields.get("stage") == "square_off":
+        still = "nothing open" if held == "0" else f"{held} still open, cost {_amount(fields.get('cost', ''))}"
+        return f"square-off done  net {net}  {won}  {still}"
+    kept = "" if held == "0" else f", {held} held overnight"
+    return f"the day  net {net}  gross {gross}  charges {_amount(fields.get('charges', ''))}  {won}{kept}"
+
+
+def notice_in_words(text: str) -> str:
+    """A notice as status shows it: the day's line in words, all others as they are."""
+    return day_in_words(fields_of(text)) if text.startswith("day ") else text
+
+
+def _session(fields: Mapping[str, str]) -> str:
+    state, reason = fields["state"], fields.get("reason", "")
+    words = f"{reason or 'broker'} ready" if state == "READY" else f"{state.lower().replace('_', ' ')}: {reason}"
+    return words if fields.get("account", "main") == "main" else f"account {fields['account']}: {words}"
+
+
+def _amount(rupees: str, *, sign: bool = False) -> str:
+    """Rupees as the day's line has them, for a person; what is no amount is left as it is."""
+    try:
+        return rupee_text(paise_from_rupees(rupees), sign=sign)
+    except ValueError:
+        return rupees
 
 
 def _rupees(paise: str, *, sign: bool = False) -> str:

@@ -1,7 +1,7 @@
 """A day of one account: its statistics, its line in the log, and its parts per symbol for `report`.
 
 Pure formatting and sums over strategy/day.py and strategy/charges.py; the journal is handed in. Never writes.
-Called by the tree at the end of a day (as `day_summary`), by report.py and by the replay.
+Called by the tree at the end of a day (as `day_summary`), by report, status, trades and replay.
 """
 
 from __future__ import annotations
@@ -15,12 +15,13 @@ import attrs
 
 from commands.amounts import rupee
 from commands.journals import bounds_ns
+from market.calendar import TradingCalendar
 from protocol.clock import ist_date
 from protocol.orders import Order, Side
 from protocol.rungs import Rung, RungStatus
 from settings import Settings
-from strategy.charges import ChargeSchedule, schedule_on
-from strategy.day import DayStatistics, cost_of_sale, statistics_of_day
+from strategy.charges import Charges, ChargeSchedule, charges_of_day, schedule_on
+from strategy.day import DayStatistics, cost_of_sale, executions_of, statistics_of_day
 
 
 class DayBooks(Protocol):
@@ -64,13 +65,20 @@ def schedules_of(settings: Settings) -> tuple[ChargeSchedule, ...]:
     return tuple(ChargeSchedule(**attrs.asdict(schedule)) for schedule in settings.charges)
 
 
-def day_line(journal: DayBooks, at_ns: int, schedules: Sequence[ChargeSchedule]) -> str:
-    """The day of an instant in one line, rupees: `gross=758.00 charges=120.35 net=637.65 trades=24 wins=13
-    win_rate=54%`. Without a trade the win rate is `-`.
+def day_line(journal: DayBooks, at_ns: int, schedules: Sequence[ChargeSchedule], calendar: TradingCalendar) -> str:
+    """The day of an instant so far in one line, rupees: `stage=final open=3 cost=9012.50 gross=758.00 charges=120.35
+    net=637.65 trades=24 wins=13 win_rate=54%`.
+
+    The stage is `final` from the close on, before it `square_off`; open and cost are the rungs held and what was
+    paid for them. Without a trade the win rate is `-`.
     """
-    statistics = day_of(journal, ist_date(at_ns), schedules).statistics
+    told = day_of(journal, ist_date(at_ns), schedules)
+    statistics, session = told.statistics, calendar.session_at(at_ns)
+    stage = "final" if session is None or at_ns >= session.close_ns else "square_off"
+    cost_paise = sum(rung.deployed_paise for rung in told.held)
     return (
-        f"gross={rupee(statistics.gross_paise)} charges={rupee(statistics.charges_paise)}"
+        f"stage={stage} open={len(told.held)} cost={rupee(cost_paise)}"
+        f" gross={rupee(statistics.gross_paise)} charges={rupee(statistics.charges_paise)}"
         f" net={rupee(statistics.net_paise)} trades={statistics.trades} wins={statistics.wins}"
         f" win_rate={win_rate_text(statistics)}"
     )
@@ -101,6 +109,21 @@ def day_of(journal: DayBooks, day: date, schedules: Sequence[ChargeSchedule]) ->
         sold=_sales(rungs, orders),
         held=tuple(rung for rung in rungs if rung.open),
     )
+
+
+def charges_by_order(orders: Iterable[Order], schedules: Sequence[ChargeSchedule]) -> dict[str, Charges]:
+    """Charges of filled orders by client id, each by the schedule of its day.
+
+    Of each day all orders must be in it: what was bought and sold decides together what is intraday.
+    """
+    by_day: dict[date, list[Order]] = defaultdict(list)
+    for order in orders:
+        if order.filled:
+            by_day[ist_date(order.updated_ns)].append(order)
+    result: dict[str, Charges] = {}
+    for day, todays in sorted(by_day.items()):
+        result |= charges_of_day(executions_of(todays), schedule_on(day, schedules))
+    return result
 
 
 def rungs_before(rungs: Iterable[Rung], later: Iterable[Order]) -> list[Rung]:

@@ -1,7 +1,7 @@
 """Asking the running process: one question over its local socket, one answer.
 
 Owns the connection and what can go wrong on it, in words. The other side is actors/gateway.py: one JSON
-object per line each way. Called by status and kill.
+object per line each way. Called by status, kill, close and kill-switch.
 """
 
 from __future__ import annotations
@@ -29,6 +29,10 @@ class NoAnswer(PureAlphaError):
     """Something serves the socket and gave no answer that can be used."""
 
 
+class ConnectionClosed(NoAnswer):
+    """The question was sent, and the process hung up before it had answered."""
+
+
 class CommandRefused(PureAlphaError):
     """The process answered with an error; `code` is its own word."""
 
@@ -38,7 +42,10 @@ class CommandRefused(PureAlphaError):
 
 
 async def ask(settings: Settings, verb: str, **arguments: object) -> dict[str, object]:
-    """The result of one command, within DEADLINE_S. Raises NobodyRuns, NoAnswer, CommandRefused."""
+    """The result of one command, within DEADLINE_S.
+
+    Raises NobodyRuns, NoAnswer (ConnectionClosed where the question was sent), CommandRefused.
+    """
     path = settings.storage.directory / SOCKET_FILE
     try:
         with trio.fail_after(DEADLINE_S):
@@ -49,7 +56,7 @@ async def ask(settings: Settings, verb: str, **arguments: object) -> dict[str, o
     except trio.TooSlowError:
         raise NoAnswer(f"the process behind {path} did not answer within {DEADLINE_S:g} s") from None
     except trio.BrokenResourceError:
-        raise NoAnswer(f"the process behind {path} closed the connection") from None
+        raise ConnectionClosed(f"the process behind {path} closed the connection") from None
     except PermissionError as error:
         raise NoAnswer(f"{path} belongs to another user: {error.strerror}") from None
     except OSError as error:
@@ -61,7 +68,7 @@ async def _line(stream: trio.SocketStream) -> bytes:
     while b"\n" not in received:
         chunk = await stream.receive_some(CHUNK_BYTES)
         if not chunk:
-            raise NoAnswer("the process closed the connection before it had answered")
+            raise ConnectionClosed("the process closed the connection before it had answered")
         received += chunk
         if len(received) > ANSWER_BYTES_MAX:
             raise NoAnswer(f"the answer is longer than {ANSWER_BYTES_MAX} bytes")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import date
+from json import loads
 
 from protocol.clock import DAY_S, NS, at
 from protocol.errors import PureAlphaError
@@ -36,6 +37,12 @@ def journal_for_reading(settings: Settings, account: str | None) -> Iterator[Jou
         yield journal
     finally:
         journal.close()
+
+
+def kill_switch_left_on(journal: JournalReads) -> bool:
+    """Whether a person switched entries off and not on again: a restart of the process changes nothing about it."""
+    said = journal.file.rows("SELECT body FROM events WHERE kind = 'kill_switch' ORDER BY seq DESC LIMIT 1")
+    return bool(said) and bool(loads(said[0][0])["on"])
 
 
 def bounds_ns(day: date) -> tuple[int, int]:

@@ -8,8 +8,10 @@ import click
 import trio
 
 from commands.cli import verb
-from commands.gateway_client import ask
+from commands.gateway_client import ConnectionClosed, ask
 from settings import Settings
+
+GATEWAY = "gateway"
 
 
 @verb()
@@ -19,7 +21,12 @@ def kill(settings: Settings, actor: str) -> None:
 
     ACTOR is a name that `status` shows: order_router, broker, ticker, scanner, position:INFY … Of several
     accounts the first is meant, unless the name says which: order_router:main, position:second/INFY. Fails
-    with exit code 1 when no such actor lives, or when nothing runs.
+    with exit code 1 when no such actor lives, or when nothing runs; supervisors cannot be killed.
     """
-    result = trio.run(partial(ask, settings, "kill", actor=actor))
-    click.echo(f"killed {result.get('killed', actor)}: its supervisor starts it again")
+    try:
+        killed = trio.run(partial(ask, settings, "kill", actor=actor)).get("killed", actor)
+    except ConnectionClosed:
+        if actor != GATEWAY:
+            raise
+        killed = actor  # who would have answered is gone, as was asked
+    click.echo(f"killed {killed}: its supervisor starts it again")

@@ -19,23 +19,23 @@ import click
 import trio
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
-from rich.table import Table
+from rich.text import Text
 
-from commands.cli import verb
+from commands.amounts import colour_of, grouped
+from commands.cli import EXIT_CANNOT_WRITE, EXIT_WOULD_NOT_STOP, verb
 from commands.compose import in_memory, plant
-from commands.day_report import schedules_of
+from commands.day_report import charges_by_order, schedules_of
 from commands.logs import Logs
+from commands.tables import plain_table, stdout_console, widen
 from effects import Effects, exit_at_once
 from market.candles import CompletedBars
 from market.feeds.recorded import RecordedFeed
-from protocol.clock import DAY_S, NS, at, ist_date, ist_text
-from protocol.money import half_up, rupee_text, rupees
-from protocol.orders import Order
+from protocol.clock import ist_date, ist_text
+from protocol.errors import PureAlphaError
+from protocol.money import half_up, rupees
 from protocol.rungs import Rung
 from settings import Settings
 from store.journal_reads import JournalReads
-from strategy.charges import Charges, charges_of_day, schedule_on
-from strategy.day import executions_of
 
 
 @attrs.define(eq=False)
@@ -126,7 +126,7 @@ def replay(settings: Settings, report: Path | None, **_: Any) -> None:
         shown = first if len(result) == 1 else {"accounts": result}
         report.write_text(json.dumps(shown, indent=1) + "\n")
     for account, summary in result.items():
-        _show(Console(), account, summary)
+        show(stdout_console(), account, summary)
 
 
 async def play(settings: Settings, console: Console) -> Played:
@@ -155,18 +155,32 @@ async def play(settings: Settings, console: Console) -> Played:
         journals=journals,
         records=records,
         log=logs.line,
-        give_up_process=lambda reason: ends(70, reason),
-        out_of_disk=lambda reason: ends(74, reason),
+        give_up_process=lambda reason: ends(EXIT_WOULD_NOT_STOP, reason),
+        out_of_disk=lambda reason: ends(EXIT_CANNOT_WRITE, reason),
     )
     assert isinstance(feed, RecordedFeed)
+    gave_up: PureAlphaError | None = None
     try:
         async with trio.open_nursery() as nursery:
             await nursery.start(tree.run)
             await _watch(feed, tree.playback.ended, effects, console)
             nursery.cancel_scope.cancel()
+    except* PureAlphaError as group:
+        gave_up = _first(group)
     finally:
         logs.close()
+    if gave_up is not None:
+        raise gave_up
     return Played(journals=journals, scans=dict(records.scans), days=feed.days)
+
+
+def _first(group: BaseExceptionGroup[PureAlphaError]) -> PureAlphaError:
+    """Why the tree gave up: the innermost error, as it would be without nurseries around it."""
+    error: BaseException = group
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    assert isinstance(error, PureAlphaError)
+    return error
 
 
 async def _watch(feed: RecordedFeed, ended: trio.Event, effects: Effects, console: Console) -> None:
@@ -190,7 +204,7 @@ def summary_of(settings: Settings, played: Played, journal: JournalReads) -> dic
     """The JSON report of one account: money in rupees, times in IST; open trades have null exit fields."""
     rungs = sorted(journal.trades(), key=lambda rung: (rung.entry_ns, rung.symbol, rung.number))
     orders = [order for order in journal.orders_since(0) if order.filled]
-    charges = charges_by_order(settings, orders)
+    charges = charges_by_order(orders, schedules_of(settings))
     by_rung: Counter[tuple[str, int]] = Counter()
     by_day: Counter[date] = Counter()
     for order in orders:
@@ -202,17 +216,6 @@ def summary_of(settings: Settings, played: Played, journal: JournalReads) -> dic
         "total": _total(days),
         "trades": [_trade(rung, by_rung[rung.ladder, rung.number]) for rung in rungs],
     }
-
-
-def charges_by_order(settings: Settings, orders: Sequence[Order]) -> dict[str, Charges]:
-    """Charges of every filled order, by the schedule of its day."""
-    schedules = schedules_of(settings)
-    result: dict[str, Charges] = {}
-    for day in sorted({ist_date(order.updated_ns) for order in orders}):
-        first_ns = at(day, 0)
-        todays = [order for order in orders if first_ns <= order.updated_ns < first_ns + DAY_S * NS]
-        result |= charges_of_day(executions_of(todays), schedule_on(day, schedules))
-    return result
 
 
 def _day(day: date, rungs: Sequence[Rung], charges_paise: int, scans: int) -> dict[str, Any]:
@@ -252,11 +255,16 @@ def _trade(rung: Rung, charges_paise: int) -> dict[str, Any]:
     }
 
 
-def _show(console: Console, account: str, summary: Mapping[str, Any]) -> None:
-    table = Table(title=f"Replay of account {account}, in rupees")
-    for heading in ("day", "rankings", "entries", "exits", "gross", "charges", "net"):
-        table.add_column(heading, justify="left" if heading == "day" else "right")
+def show(console: Console, account: str, summary: Mapping[str, Any]) -> None:
+    """The days and their sum as a table of at most 80 columns."""
+    counts, money = ("rankings", "entries", "exits"), ("gross", "charges", "net")
+    table = plain_table(("day",), ("scans", "entries", "exits", *money), title=f"account {account}, in rupees")
     for day in (*summary["days"], {"date": "total", **summary["total"]}):
-        money = [rupee_text(round(day[key] * 100)) for key in ("gross", "charges", "net")]
-        table.add_row(day["date"], *(str(day[key]) for key in ("rankings", "entries", "exits")), *money)
-    console.print(table)
+        paise = {key: round(day[key] * 100) for key in money}
+        table.add_row(
+            day["date"],
+            *(str(day[key]) for key in counts),
+            *(Text(grouped(paise[key]), style="" if key == "charges" else colour_of(paise[key])) for key in money),
+            style="bold" if day["date"] == "total" else "",
+        )
+    widen(console, [table]).print(table)

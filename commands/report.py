@@ -7,11 +7,10 @@ trades.
 from __future__ import annotations
 
 import datetime
-import os
 from collections.abc import Iterable, Iterator
 
 import click
-from rich.console import Console, RenderableType
+from rich.console import RenderableType
 from rich.table import Table
 from rich.text import Text
 
@@ -19,6 +18,7 @@ from commands.amounts import colour_of, grouped
 from commands.cli import verb
 from commands.day_report import Day, Sale, SymbolDay, day_of, schedules_of, win_rate_text
 from commands.journals import account_of, journal_for_reading
+from commands.tables import plain_table, stdout_console, widen
 from protocol.clock import ist_date, ist_time_text
 from protocol.errors import PureAlphaError
 from protocol.money import half_up, rupee_text
@@ -30,6 +30,10 @@ from strategy.day import DayStatistics
 
 class EmptyJournal(PureAlphaError):
     """A journal in which nothing has happened has no newest day."""
+
+
+class NotYet(PureAlphaError):
+    """A day that the journal has not come to."""
 
 
 def _day(_: click.Context, __: click.Parameter, text: str) -> datetime.date | None:
@@ -48,12 +52,17 @@ def report(settings: Settings, day: datetime.date | None, account: str | None) -
     """Sum up one DAY: YYYY-MM-DD, or `today`, the newest day in the journal.
 
     Entries, exits, gross, charges, net and win rate, and the same per symbol. Charges are those of the
-    settings' schedule in force on the day; days before the first schedule are charged by it.
+    settings' schedule in force on the day; days before the first schedule are charged by it. Fails with exit
+    code 1 for a day that the journal has not come to.
     """
     with journal_for_reading(settings, account) as journal:
-        told = day_of(journal, day or newest_day(journal), schedules_of(settings))
-    console = Console(width=None if os.isatty(1) else 100, highlight=False)
-    for part in parts_of(account_of(settings, account).id, told):
+        newest = newest_day(journal)
+        if day is not None and day > newest:
+            raise NotYet(f"nothing has happened on {day} yet: the journal ends on {newest}")
+        told = day_of(journal, day or newest, schedules_of(settings))
+    console, parts = stdout_console(), list(parts_of(account_of(settings, account).id, told))
+    widen(console, [part for part in parts if isinstance(part, Table)])
+    for part in parts:
         console.print(part)
 
 
@@ -61,7 +70,7 @@ def newest_day(journal: JournalReads) -> datetime.date:
     """The day of the newest thing in the journal. Raises EmptyJournal."""
     newest_ns = journal.last_market_ns()
     if not newest_ns:
-        raise EmptyJournal(f"nothing has happened yet in {journal.file.name}: name a day")
+        raise EmptyJournal(f"nothing has happened yet in {journal.file.name}")
     return ist_date(newest_ns)
 
 
@@ -95,18 +104,8 @@ def _sums(told: Day) -> Table:
     return table
 
 
-def _table(title: str, words: Iterable[str], figures: Iterable[str]) -> Table:
-    """Columns of words on the left, of figures on the right."""
-    table = Table(title=title, title_justify="left", box=None, padding=(0, 2, 0, 0))
-    for heading in words:
-        table.add_column(heading, no_wrap=True)
-    for heading in figures:
-        table.add_column(heading, justify="right", no_wrap=True)
-    return table
-
-
 def _bought(orders: Iterable[Order]) -> Table:
-    table = _table("\nBought", ("time", "symbol", "rung"), ("qty", "price", "rank"))
+    table = plain_table(("time", "symbol", "rung"), ("qty", "price", "rank"), title="\nBought")
     for order in orders:
         rank = "-" if order.rank is None else f"{order.rank:.2f}"
         table.add_row(*_traded(order), rank)
@@ -114,7 +113,7 @@ def _bought(orders: Iterable[Order]) -> Table:
 
 
 def _sold(sales: Iterable[Sale]) -> Table:
-    table = _table("\nSold", ("time", "symbol", "rung"), ("qty", "price", "gross", "reason"))
+    table = plain_table(("time", "symbol", "rung"), ("qty", "price", "gross", "reason"), title="\nSold")
     for sale in sales:
         gross = Text(grouped(sale.gross_paise, sign=True), style=colour_of(sale.gross_paise))
         reason = sale.order.reason.value if sale.order.reason else "-"
@@ -129,7 +128,7 @@ def _traded(order: Order) -> tuple[str, str, str, str, str]:
 
 def _symbols(symbols: Iterable[SymbolDay], total: DayStatistics) -> Table:
     figures = ("entries", "exits", "wins", "gross", "charges", "net")
-    table = _table("\nPer symbol", ("symbol",), figures)
+    table = plain_table(("symbol",), figures, title="\nPer symbol")
     for part in symbols:
         table.add_row(part.symbol, *_figures(part.statistics))
     table.add_row("total", *_figures(total), style="bold")

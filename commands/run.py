@@ -115,13 +115,11 @@ def _greet(console: Console, settings: Settings, everything: Opened) -> None:
     market = settings.market
     speed = "as fast as possible" if math.isinf(market.speed) else f"{market.speed:g} × speed"
     recorded = f" of {market.directory}" if market.feed == "recorded" else ""
-    console.print(
-        f"[bold]Pure Alpha[/] trades on paper: {market.feed} market{recorded}, "
-        f"{len(everything.feed.universe)} symbols, {speed}, from {ist_text(everything.effects.market.now_ns)} IST",
-        highlight=False,
+    universe, begins = everything.feed.universe, ist_text(everything.effects.market.now_ns)
+    lines = (
+        f"[bold]Pure Alpha[/] trades on paper: {market.feed} market{recorded}, {len(universe)} symbols, {speed}",
+        f"[dim]from {begins} IST; files in {settings.storage.directory}, logs in {settings.logs.directory}[/]",
+        "[dim]in a second terminal: python -m supervisor status, tail, close; Ctrl-C stops[/]",
     )
-    console.print(
-        f"[dim]files in {settings.storage.directory}, logs in {settings.logs.directory}; "
-        "in a second terminal: python -m supervisor status | tail | kill position:SYMBOL; Ctrl-C stops[/]",
-        highlight=False,
-    )
+    for line in lines:
+        console.print(line, highlight=False, soft_wrap=True)

@@ -25,6 +25,9 @@ from settings import Settings
 LOOK_AGAIN_S = 0.25
 FIRST_BLOCK_BYTES = 1 << 18
 STYLES = {"strategy": "green", "orders": "", "trailing": "dim", "access": "blue", "errors": "red"}
+_HEAD = re.compile(r"\S+ \S+ (?P<actor>\S+) (?P<event>\S+)")
+_KEY = re.compile(r"\b\w+=")
+_SYMBOL = re.compile(r"(?<=symbol=)\S+")
 _BEGINS = re.compile(r"\d{4}-\d{2}-\d{2} \d{2}:")  # an event's first line; further lines belong to it
 
 Wanted = Callable[["Event"], bool]
@@ -81,7 +84,19 @@ async def _follow(reader: Reader, wanted: Wanted, console: Console) -> None:
 
 def show(console: Console, events: Iterable[Event]) -> None:
     for event in events:
-        console.print(Text(event.text, style=STYLES[event.kind]))
+        console.print(coloured(event))
+
+
+def coloured(event: Event) -> Text:
+    """The line as it stands in the file; its time, its actor and its keys step back behind what they say."""
+    line = Text(event.text, style=STYLES[event.kind])
+    head = _HEAD.match(event.text)
+    if head:
+        line.stylize("dim", 0, head.end("actor"))
+        line.stylize("bold", *head.span("event"))
+    line.highlight_regex(_KEY, "dim")
+    line.highlight_regex(_SYMBOL, "bold")
+    return line
 
 
 def naming(symbol: str) -> Wanted:

@@ -96,13 +96,12 @@ class Board:
         np.maximum(lower, 1, out=self._lower)
         self._upper[:] = upper
 
-    def apply(self, frame: Frame, exchange_ns: Prices | None = None) -> Frame | None:
+    def apply(self, frame: Frame) -> Frame | None:
         """Write a frame's prices and give back what was accepted; None when that is nothing.
 
         Impossible prices are dropped and counted. The frame itself comes back when all of it was possible.
-        `exchange_ns` holds one time per tick where the feed has them, 0 where a packet bore none; without it
-        the frame's own instant counts. A tick without volume keeps the volume that is known. Applying a frame
-        again changes nothing but `dropped`.
+        A tick that bears no exchange time counts by the frame's own instant, one without volume keeps the volume
+        that is known. Applying a frame again changes nothing but `dropped`.
         """
         rows = frame.rows.astype(np.intp)
         price = frame.price_paise
@@ -110,16 +109,19 @@ class Board:
         if np.count_nonzero(impossible):
             np.add.at(self._dropped, rows[impossible], 1)
             possible = ~impossible
+            times = frame.exchange_ns
             frame = attrs.evolve(
-                frame, rows=frame.rows[possible], price_paise=price[possible], volume=frame.volume[possible]
+                frame,
+                rows=frame.rows[possible],
+                price_paise=price[possible],
+                volume=frame.volume[possible],
+                exchange_ns=None if times is None else times[possible],
             )
             rows, price = rows[possible], frame.price_paise
-            if exchange_ns is not None:
-                exchange_ns = exchange_ns[possible]
         if not len(rows):
             return None
 
-        volume = frame.volume
+        volume, exchange_ns = frame.volume, frame.exchange_ns
         if not frame.unique:
             newest = _Repeats.of(rows, price).newest
             rows, price, volume = rows[newest], price[newest], volume[newest]

@@ -24,6 +24,7 @@ from enum import Enum
 import attrs
 
 from protocol.clock import NS, at, ist_date
+from protocol.errors import MarketDataError
 
 PRE_OPEN_S = 9 * 3600
 OPEN_S = 9 * 3600 + 15 * 60
@@ -128,10 +129,14 @@ class Session:
 
 @attrs.frozen
 class TradingCalendar:
-    """The trading days: the built-in lists and the configured extras. A special session beats a holiday."""
+    """The trading days: the built-in lists and the configured extras. A special session beats a holiday.
+
+    `closing_auction_from` is the first day with a closing auction; None: there never is one.
+    """
 
     extra_holidays: frozenset[date] = frozenset()
     extra_sessions: tuple[SpecialSession, ...] = ()
+    closing_auction_from: date | None = CLOSING_AUCTION_FROM
     _special: dict[date, SpecialSession] = attrs.field(
         init=False,
         repr=False,
@@ -167,7 +172,7 @@ class TradingCalendar:
         special = self._special.get(day)
         open_s, close_s = (special.open_s, special.close_s) if special else (OPEN_S, CLOSE_S)
         usual = (open_s, close_s) == (OPEN_S, CLOSE_S)
-        auction = usual and day >= CLOSING_AUCTION_FROM
+        auction = usual and self.closing_auction_from is not None and day >= self.closing_auction_from
         return Session(
             day=day,
             pre_open_ns=at(day, PRE_OPEN_S if usual else open_s - PRE_OPEN_BEFORE_SPECIAL_S),
@@ -204,4 +209,4 @@ class TradingCalendar:
             candidate = day + timedelta(days=step * days)
             if self.is_trading_day(candidate):
                 return candidate
-        raise ValueError(f"no trading day within {SEARCH_DAYS_MAX} days of {day}: look at the configured holidays")
+        raise MarketDataError(f"no trading day within {SEARCH_DAYS_MAX} days of {day}: look at calendar.holidays")

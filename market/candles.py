@@ -20,6 +20,10 @@ UNKNOWN_VOLUME = -1
 _NO_LOW = np.iinfo(np.int64).max
 _NO_HIGH = -1
 
+# As arrays: a Python number is converted at each use, which costs as much as comparing a few ticks with it.
+_UNTOUCHED = np.array(_NO_HIGH)
+_UNTOLD = np.array(UNKNOWN_VOLUME)
+
 
 @attrs.frozen(eq=False)
 class CompletedBars:
@@ -45,9 +49,10 @@ class Candles:
         self._high = np.full(size, _NO_HIGH, dtype=np.int64)
         self._low = np.full(size, _NO_LOW, dtype=np.int64)
         self._close = np.zeros(size, dtype=np.int64)
-        self._volume = np.zeros(size, dtype=np.int64)
-        # The highest cumulative volume of the day: a repeated tick and one that falls behind add nothing.
+        # The highest cumulative volume of the day: a repeated tick and one that falls behind add nothing. Less
+        # what it was when the bar began, it is the bar's volume.
         self._day_volume = np.full(size, UNKNOWN_VOLUME, dtype=np.int64)
+        self._volume_before = np.zeros(size, dtype=np.int64)
         self._day_open_ns = 0
         self._start_ns = 0  # of the bar in progress; 0 = none
         self._end_ns = 0
@@ -59,6 +64,7 @@ class Candles:
             return
         self._day_open_ns = open_ns
         self._day_volume.fill(UNKNOWN_VOLUME)
+        self._volume_before.fill(0)
         self.applied_ns = 0
         self._clear()
 
@@ -102,20 +108,18 @@ class Candles:
 
     def _apply_unique(self, rows: NDArray[np.intp], price_paise: NDArray[np.int64], volume: NDArray[np.int64]) -> None:
         high = self._high[rows]
-        if high.min(initial=0) == _NO_HIGH:
-            untouched = high == _NO_HIGH
+        untouched = high == _UNTOUCHED
+        if np.count_nonzero(untouched):
             self._open[rows[untouched]] = price_paise[untouched]
         self._high[rows] = np.maximum(high, price_paise)
         self._low[rows] = np.minimum(self._low[rows], price_paise)
         self._close[rows] = price_paise
 
         known = self._day_volume[rows]
-        traded = volume - known
-        if known.min(initial=0) == UNKNOWN_VOLUME:
+        untold = known == _UNTOLD
+        if np.count_nonzero(untold):
             first_bar = self._start_ns - self._day_open_ns < BAR_NS
-            first_volume = np.maximum(volume, 0) if first_bar else 0
-            traded = np.where(known == UNKNOWN_VOLUME, first_volume, traded)
-        self._volume[rows] += np.maximum(traded, 0)
+            self._volume_before[rows[untold]] = 0 if first_bar else volume[untold]
         self._day_volume[rows] = np.maximum(known, volume)
 
     def _complete(self) -> CompletedBars:
@@ -127,15 +131,15 @@ class Candles:
             high=self._high[rows],
             low=self._low[rows],
             close=self._close[rows],
-            volume=self._volume[rows],
+            volume=np.maximum(self._day_volume[rows], 0) - np.maximum(self._volume_before[rows], 0),
         )
+        self._volume_before[:] = self._day_volume
         self._clear()
         return bars
 
     def _clear(self) -> None:
         self._high.fill(_NO_HIGH)
         self._low.fill(_NO_LOW)
-        self._volume.fill(0)
         self._start_ns = self._end_ns = 0
 
 

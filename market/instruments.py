@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import csv
 from bisect import bisect_left
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from pathlib import Path
 
 import attrs
 import numpy as np
 from numpy.typing import NDArray
 
+from protocol.errors import MarketDataError
 from protocol.money import paise_from_rupees
 
 NEEDED_COLUMNS = (
@@ -33,7 +34,7 @@ NSE_TICK_BANDS = ((24_999, 1), (100_000, 5), (500_000, 10), (1_000_000, 50), (2_
 NSE_HIGHEST_TICK_PAISE = 500
 
 
-class InstrumentError(ValueError):
+class InstrumentError(MarketDataError):
     """An instrument or an instruments file that cannot be used; the text says where and why."""
 
 
@@ -115,7 +116,7 @@ def read_instruments(path: Path, *, derivatives: Collection[str] = ()) -> Univer
             reader = csv.DictReader(lines)
             missing = [column for column in NEEDED_COLUMNS if column not in (reader.fieldnames or ())]
             if missing:
-                there = ", ".join(reader.fieldnames or ["an empty file"])
+                there = shorten(reader.fieldnames or ["an empty file"])
                 raise InstrumentError(f"{path}: column {', '.join(missing)} is missing; found {there}")
             found = []
             for record in reader:
@@ -174,8 +175,8 @@ def nse_tick_size_paise(price_paise: int) -> int:
     return NSE_HIGHEST_TICK_PAISE
 
 
-def shorten(names: Collection[str], at_most: int = 8) -> str:
-    """Names for an error message: the first few in order, and how many more there are."""
-    shown = ", ".join(sorted(names)[:at_most])
+def shorten(names: Sequence[str], at_most: int = 8) -> str:
+    """Names for an error message: the first few of them, and how many more there are."""
+    shown = ", ".join(names[:at_most])
     more = len(names) - at_most
     return f"{shown} and {more} more" if more > 0 else shown

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from commands.configuration import DEFAULT_FILE, Problem, SettingsError, load, parse_value
 from commands.structuring import in_file_terms
-from settings import AccountSettings, Kind, Settings, UserSettings, form_of, key_of
+from settings import AccountSettings, ChargeSettings, DashboardSettings, Kind, Settings, UserSettings, form_of, key_of
 
 
 def write(folder: Path, text: str) -> Path:
@@ -136,10 +136,11 @@ def test_charges_are_exact_in_rupees_per_crore() -> None:
         ("market.start_day=", "YYYY-MM-DD"),
         ("calendar.holidays=2026-01-26", "a list of days"),
         ("risk.surveillance=[1]", "exchange symbols"),
-        ("risk.kill_switch_file=", "the path of a file"),
+        ("risk.kill_switch_file=3", "the path of a file"),
+        ("storage.directory=", "the path of a file"),
         ("accounts.0.tag=a", "two of A-Z"),
         ("accounts.0.id=Main", "a-z"),
-        ("users.0.role=king", '"viewer"'),
+        ("users.0.role=viewer", "a known setting: name"),
         ("storage.durability=none", '"process" or "power"'),
         ("strategy.p1=3", "[strategy.p1]"),
         ("accounts=[1]", "[[accounts]]"),
@@ -163,6 +164,28 @@ def test_what_this_version_cannot_do_is_refused_with_the_reason() -> None:
     assert "no dashboard" in only_problem("dashboard.enabled=true").expected
 
 
+def test_the_kill_switch_file_lies_beside_the_databases_unless_it_is_named() -> None:
+    assert load(None, ["storage.directory=elsewhere"]).kill_switch_path == Path("elsewhere/kill-switch")
+    named = load(None, ["storage.directory=elsewhere", "risk.kill_switch_file=/run/stop"])
+    assert named.kill_switch_path == Path("/run/stop")
+
+
+def test_no_setting_is_checked_and_then_does_nothing() -> None:
+    """Every setting is read where the tree or a verb is put together; `check` only prints."""
+    folder = DEFAULT_FILE.parent / "commands"
+    sources = [file for file in folder.glob("*.py") if file.name not in ("check.py", "agreement.py")]
+    read = set(re.findall(r"\.(\w+)", "\n".join(file.read_text(encoding="utf-8") for file in sources)))
+    read |= {field.name for field in attrs.fields(ChargeSettings)}  # handed on as a whole
+    read |= {field.name for field in attrs.fields(DashboardSettings)}  # refused, so that nothing can depend on them
+    read |= {"kill_switch_file", "user", "users", "dashboard"}  # Settings.kill_switch_path; agreement.py
+    assert _attributes(Settings) - read == set()
+
+
+def _attributes(section: type) -> set[str]:
+    fields = attrs.fields(section)
+    return {field.name for field in fields}.union(*(_attributes(s) for f in fields if (s := form_of(f).section)))
+
+
 # --- agreement
 
 
@@ -178,7 +201,6 @@ def test_what_this_version_cannot_do_is_refused_with_the_reason() -> None:
         (["market.feed=recorded"], "market.directory"),
         (["market.first_day=2016-09-09", "market.last_day=2016-09-08"], "market.first_day"),
         (["supervision.backoff_first_s=31"], "supervision.backoff_first_s"),
-        (["broker.order_calls_per_minute=7"], "broker.order_calls_per_second"),
         (["accounts=[]"], "accounts"),
         (["charges=[]"], "charges"),
         (["accounts.0.user=nobody"], "accounts.0.user"),
@@ -187,6 +209,10 @@ def test_what_this_version_cannot_do_is_refused_with_the_reason() -> None:
         (["users.1.name=owner"], "users.1.name"),
         (
             ["calendar.special_sessions=[{date='2026-11-08', open='19:00', close='18:00'}]"],
+            "calendar.special_sessions.0.open",
+        ),
+        (
+            ["calendar.special_sessions=[{date='2026-11-08', open='18:10', close='19:00'}]"],
             "calendar.special_sessions.0.open",
         ),
     ],

@@ -11,6 +11,7 @@ from typing import Protocol
 
 import attrs
 import numpy as np
+import trio
 from numpy.typing import NDArray
 
 from market.calendar import Session
@@ -28,6 +29,7 @@ class Frame:
     price_paise: NDArray[np.int64]  # > 0
     volume: NDArray[np.int64]  # shares traded since the day began, -1 = unknown
     unique: bool  # no row twice
+    exchange_ns: NDArray[np.int64] | None = None  # per tick, 0 = it bore none; None: all of `at_ns`
 
 
 @attrs.frozen(eq=False)
@@ -81,3 +83,13 @@ class Feed(Protocol):
         earlier days, and plays frames passed over by `skip_to` through the candles; the bars these
         completed are in the history and are returned. Doing it twice changes nothing.
         """
+
+
+class LiveFeed(Feed, Protocol):
+    """A feed whose prices arrive by themselves: `peek` is None while nothing has, and it is never over."""
+
+    async def run(self, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """Keep its connection up, until cancelled."""
+
+    async def arrival(self) -> None:
+        """Until there may be an item."""

@@ -22,8 +22,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from market.history import HIGHEST_PRICE_PAISE
-from market.instruments import Universe
+from market.instruments import Universe, shorten
 from protocol.clock import IST_OFFSET_NS, NS, at
+from protocol.errors import MarketDataError
 
 MINUTE_FILES = ("minute.csv.gz", "minute_from_ticks.csv.gz", "minute.csv")
 DAILY_FILES = ("daily.csv.gz", "daily.csv")
@@ -35,7 +36,7 @@ SYMBOL_BYTES_MAX = 24
 PAISE_ERROR_MAX = 1e-4  # a price in float rupees is at most this far from its paise, or it has parts of a paisa
 
 
-class RecordingError(ValueError):
+class RecordingError(MarketDataError):
     """A recording that cannot be played; the text says what is missing and what is there."""
 
 
@@ -115,9 +116,9 @@ def find_file(folder: Path, names: Sequence[str]) -> Path | None:
 
 
 def contents(folder: Path) -> str:
-    """What a folder holds, for an error message."""
+    """What a folder holds, for an error message: its first few names."""
     found = sorted(path.name + ("/" if path.is_dir() else "") for path in folder.iterdir())
-    return ", ".join(found) if found else "nothing"
+    return shorten(found) if found else "nothing"
 
 
 def read_bars(path: Path, time_column: str) -> NamedBars:
@@ -134,7 +135,7 @@ def read_bars(path: Path, time_column: str) -> NamedBars:
             header = next(csv.reader(lines), [])
             missing = [column for column in columns if column not in header]
             if missing:
-                found = ", ".join(header) or "an empty file"
+                found = shorten(header) or "an empty file"
                 raise RecordingError(f"{path}: column {', '.join(missing)} is missing; found {found}")
             used = [header.index(column) for column in columns]
             with warnings.catch_warnings():
@@ -217,7 +218,7 @@ def _read_parquet(folder: Path, day: date, columns: tuple[str, ...]) -> Any:
         found = pyarrow.parquet.read_schema(path).names
         missing = [column for column in columns if column not in found]
         if missing:
-            raise RecordingError(f"{path}: column {', '.join(missing)} is missing; found {', '.join(found)}")
+            raise RecordingError(f"{path}: column {', '.join(missing)} is missing; found {shorten(found)}")
         return pyarrow.parquet.read_table(path, columns=list(columns))
     except (OSError, pyarrow.ArrowInvalid) as failure:
         raise RecordingError(f"{path} cannot be read: {failure}") from None

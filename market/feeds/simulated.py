@@ -22,6 +22,7 @@ from market.feeds.simulated_symbols import home_prices, simulated_universe
 from market.history import History
 from market.instruments import Universe
 from protocol.clock import NS, at, ist_date
+from protocol.errors import MarketDataError
 
 INTERVAL_S = 1.0
 DAILY_HISTORY_DAYS = 250
@@ -76,7 +77,7 @@ class SimulatedFeed(DayFeed):
     def __init__(self, rng: GeneratorOf, calendar: TradingCalendar, *, first_day: date) -> None:
         """`rng(name)` gives a new generator at every call, the same stream for the same name.
 
-        Raises ValueError when the first day leaves no room for a history.
+        Raises MarketDataError when the first day leaves no room for a history.
         """
         super().__init__(simulated_universe(), INTERVAL_S)
         self._rng = rng
@@ -109,7 +110,7 @@ class SimulatedFeed(DayFeed):
         while len(days) < DAILY_HISTORY_DAYS:
             days.append(self._calendar.previous_trading_day(days[-1] if days else day))
             if days[-1] < FIRST_DAY:
-                raise ValueError(
+                raise MarketDataError(
                     f"the simulated market began on {FIRST_DAY}: the first day needs {DAILY_HISTORY_DAYS} "
                     f"trading days before it, {day} has fewer"
                 )

@@ -88,7 +88,7 @@ def test_killed_and_started_again_nothing_is_doubled_unprotected_or_lost(tmp_pat
         ended = f"SELECT COUNT(*) FROM events WHERE kind = 'day' AND at_ns >= {at(DAY, 55_800)}"
         assert wait_until(tmp_path, last, ended), (tmp_path / "output.txt").read_text()
         last.send_signal(signal.SIGINT)
-        assert last.wait(timeout=10) == 0
+        assert last.wait(timeout=PATIENCE_S) == 0
 
     journal = open_for_reading(tmp_path / "var", mode="paper")
     rungs = sorted(journal.trades(), key=lambda rung: (rung.entry_ns, rung.symbol, rung.number))
@@ -128,4 +128,4 @@ def test_a_second_process_on_the_same_journal_refuses_to_start(tmp_path: Path) -
         output = (tmp_path / "second.txt").read_text()
         assert f"in use by process {first.pid}" in output
         first.send_signal(signal.SIGTERM)
-        assert first.wait(timeout=10) == 0
+        assert first.wait(timeout=PATIENCE_S) == 0

@@ -8,7 +8,7 @@ import attrs
 import pytest
 
 from commands import gateway_client
-from commands.gateway_client import CommandRefused, NoAnswer, NobodyRuns, ask
+from commands.gateway_client import CommandRefused, ConnectionClosed, NoAnswer, NobodyRuns, ask
 from effects import Effects
 from protocol.errors import PureAlphaError
 from settings import Settings
@@ -52,6 +52,16 @@ async def test_an_unusable_answer_is_an_error_of_ours(tmp_path: Path, answer: by
     async with gateway(tmp_path, answer):
         with pytest.raises(NoAnswer):
             await ask(settings_in(tmp_path), "status")
+
+
+async def test_a_connection_that_ends_before_the_answer_is_told_apart(tmp_path: Path) -> None:
+    async with gateway(tmp_path, None):
+        with pytest.raises(ConnectionClosed):
+            await ask(settings_in(tmp_path), "kill", actor="gateway")
+    async with gateway(tmp_path, b"no JSON"):
+        with pytest.raises(NoAnswer) as caught:
+            await ask(settings_in(tmp_path), "status")
+    assert not isinstance(caught.value, ConnectionClosed)
 
 
 async def test_a_process_that_hangs_is_not_waited_for(

@@ -158,12 +158,41 @@ def test_every_move_of_a_stop_is_shown_at_level_debug(desk: Desk) -> None:
 
 def test_the_day_is_told_once_though_it_is_logged_twice(desk: Desk) -> None:
     logs = desk.logs()
-    day = "day gross=758.00 charges=120.35 net=637.65 trades=24 wins=13 win_rate=54%"
+    sums = "gross=758.00 charges=1575.55 net=-817.55 trades=24 wins=13 win_rate=54%"
+    day = f"day stage=final open=0 cost=0.00 {sums}"
     logs.line("strategy", ROUTER, day)
     logs.line("strategy", ROUTER, f"info {day}")
     logs.close()
-    assert desk.screen.getvalue().count("the day  gross ₹758.00  charges ₹120.35  net ₹637.65  24 trades") == 1
+    told = "the day  net -₹817.55  gross +₹758.00  charges ₹1,575.55  13 of 24 won\n"
+    assert desk.screen.getvalue().count(told) == 1
     assert desk.screen.getvalue().count("758") == 1
+
+
+@pytest.mark.parametrize(
+    ("held", "words"),
+    [
+        ("open=0 cost=0.00", "square-off done  net -₹817.55  13 of 24 won  nothing open"),
+        ("open=3 cost=9012.50", "square-off done  net -₹817.55  13 of 24 won  3 still open, cost ₹9,012.50"),
+    ],
+)
+def test_the_square_off_is_told_with_what_is_still_open(desk: Desk, held: str, words: str) -> None:
+    logs = desk.logs()
+    logs.line(
+        "strategy", ROUTER, f"day stage=square_off {held} gross=758.00 charges=1575.55 net=-817.55 trades=24 wins=13"
+    )
+    logs.close()
+    assert f"{words}\n" in desk.screen.getvalue()
+    assert "the day" not in desk.screen.getvalue()
+
+
+def test_a_session_is_told_in_words(desk: Desk) -> None:
+    logs = desk.logs()
+    logs.line("orders", ROUTER, "session account=main state=READY reason='paper exchange'")
+    logs.line("orders", ROUTER, "session account=second state=LOGIN_NEEDED reason='the token has expired'")
+    logs.close()
+    shown = desk.screen.getvalue()
+    assert "10:15:03  paper exchange ready\n" in shown
+    assert "10:15:03  account second: login needed: the token has expired\n" in shown
 
 
 def test_a_full_disk_is_counted_and_said_once(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -13,10 +13,13 @@ import attrs
 import pytest
 from click.testing import CliRunner, Result
 
+from commands.amounts import grouped
 from commands.cli import main
-from commands.day_report import Day, day_line, day_of, schedules_of
+from commands.day_report import Day, charges_by_order, day_line, day_of, schedules_of
 from commands.trades import COLUMNS
+from market.calendar import TradingCalendar
 from protocol.clock import from_ist_text
+from protocol.money import rupee_text
 from settings import Settings
 from store.journal_reads import JournalReads
 from store.opening import open_for_reading, open_journal
@@ -83,10 +86,28 @@ def test_trades_are_found_by_symbol_state_and_day(directory: Path) -> None:
 
 def test_the_table_shows_rungs_and_their_sum(directory: Path) -> None:
     shown = words(invoke(directory, "trades").stdout)
-    assert "1 INFY P1 3 11-23 10:00 1,000.00 14:00 1,050.50 +151.50 target" in shown
-    assert "2 INFY P2 3 11-23 10:30 1,010.00 11-24 09:30 1,000.00 -30.00 stop" in shown
-    assert "3 TCS P1 1 11-23 11:00 3,000.00 open" in shown
-    assert "3 trades: 1 open, 2 closed, gross +₹121.50" in shown
+    assert "23 Nov 2026 INFY P1 3 10:00 1,000.00 14:00 1,050.50 +151.50" in shown
+    assert "INFY P2 3 10:30 1,010.00 09:30 +1 1,000.00 -30.00" in shown
+    assert "TCS P1 1 11:00 3,000.00 open" in shown
+    assert "3 trades: 1 open, 2 closed gross +₹121.50, charges" in shown
+
+
+def test_net_is_gross_less_the_charges_of_all_orders_of_the_rung(directory: Path, journal: JournalReads) -> None:
+    charges = {order: charge.total for order, charge in charges_by_order(journal.orders_since(0), SCHEDULES).items()}
+    shown = words(invoke(directory, "trades").stdout)
+    nets = (15_150 - charges["B1"] - charges["S1"], -3_000 - charges["B2"] - charges["S2"])
+    assert f"+151.50 {grouped(nets[0], sign=True)} target" in shown
+    assert f"-30.00 {grouped(nets[1], sign=True)} stop" in shown
+    total = sum(charges.values())
+    assert f"charges {rupee_text(total)}, net {rupee_text(12_150 - total, sign=True)}" in shown
+    assert sum(charges.values()) == charges_on(journal, FIRST) + charges_on(journal, SECOND)
+    only_second = words(invoke(directory, "trades", "--day", SECOND).stdout)
+    assert f"-30.00 {grouped(nets[1], sign=True)} stop" in only_second
+
+
+def test_the_tables_fit_80_columns_in_a_pipe(directory: Path) -> None:
+    for arguments in (["trades"], ["report", FIRST]):
+        assert max(len(line) for line in invoke(directory, *arguments).stdout.split("\n")) <= 80
 
 
 def test_reading_works_while_another_process_trades(directory: Path) -> None:
@@ -163,12 +184,15 @@ def test_the_day_s_line_is_key_value_in_rupees(journal: JournalReads) -> None:
     net = 15_150 - charges
     sign = "-" if net < 0 else ""
     expected = (
-        f"gross=151.50 charges={charges // 100}.{charges % 100:02d}"
+        f"stage=square_off open=2 cost=6030.00 gross=151.50 charges={charges // 100}.{charges % 100:02d}"
         f" net={sign}{abs(net) // 100}.{abs(net) % 100:02d} trades=1 wins=1 win_rate=100%"
     )
-    assert day_line(journal, from_ist_text(f"{FIRST} 15:10:00"), SCHEDULES) == expected
-    quiet = day_line(journal, from_ist_text("2026-11-27 15:10:00"), SCHEDULES)
-    assert quiet == "gross=0.00 charges=0.00 net=0.00 trades=0 wins=0 win_rate=-"
+    calendar = TradingCalendar()
+    assert day_line(journal, from_ist_text(f"{FIRST} 15:10:00"), SCHEDULES, calendar) == expected
+    final = day_line(journal, from_ist_text(f"{FIRST} 15:30:00"), SCHEDULES, calendar)
+    assert final == expected.replace("square_off", "final")
+    quiet = day_line(journal, from_ist_text("2026-11-27 15:30:00"), SCHEDULES, calendar)
+    assert quiet == ("stage=final open=1 cost=3000.00 gross=0.00 charges=0.00 net=0.00 trades=0 wins=0 win_rate=-")
 
 
 def test_the_schedules_are_those_of_the_settings() -> None:
@@ -197,9 +221,16 @@ def test_report_tells_a_day_and_today_is_the_journal_s_newest(directory: Path) -
 
 
 def test_a_day_without_trades_says_so(directory: Path) -> None:
-    result = invoke(directory, "report", "2026-11-27")
+    result = invoke(directory, "report", "2026-11-20")
     assert result.exit_code == 0
     assert "nothing was traded" in result.stdout
+
+
+def test_a_day_that_has_not_happened_is_no_day_of_zeros(directory: Path) -> None:
+    result = invoke(directory, "report", "2026-11-27")
+    assert result.exit_code == 1
+    assert result.stdout == ""
+    assert result.stderr == "Error: nothing has happened on 2026-11-27 yet: the journal ends on 2026-11-24\n"
 
 
 def test_what_is_no_day_is_wrong_usage_and_an_empty_journal_has_none(directory: Path, tmp_path: Path) -> None:

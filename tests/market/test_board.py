@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import attrs
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -54,7 +55,7 @@ def test_a_frame_writes_price_volume_and_both_times() -> None:
 
 def test_the_exchange_time_of_each_packet_is_kept_apart_from_its_arrival() -> None:
     board = Board(rows=3, layers=1)
-    board.apply(frame_of((0, 100), (1, 100), at_ns=9 * NS), exchange_ns=np.array([8 * NS, 0]))
+    board.apply(attrs.evolve(frame_of((0, 100), (1, 100), at_ns=9 * NS), exchange_ns=np.array([8 * NS, 0])))
     assert board.exchange_ns.tolist() == [8 * NS, 9 * NS, 0]  # a packet without time counts by its arrival
     assert board.received_ns.tolist() == [9 * NS, 9 * NS, 0]
     assert board.age_ns(0, 10 * NS) == 2 * NS
@@ -77,7 +78,7 @@ def test_impossible_prices_are_dropped_and_counted_and_the_rest_is_used() -> Non
     board = Board(rows=4, layers=1)
     board.set_limits(np.array([8_000, 8_000, 8_000, -5]), np.array([12_000, 12_000, 12_000, 12_000]))
     frame = frame_of((0, 12_000), (1, 12_001), (2, 7_999), (3, 0), at_ns=3 * NS, volumes=[1, 2, 3, 4])
-    accepted = board.apply(frame, exchange_ns=np.array([NS, NS, NS, NS]))
+    accepted = board.apply(attrs.evolve(frame, exchange_ns=np.array([NS, NS, NS, NS])))
     assert accepted is not None
     assert (accepted.rows.tolist(), accepted.price_paise.tolist()) == ([0], [12_000])
     assert accepted.volume.tolist() == [1]
@@ -194,7 +195,7 @@ def test_an_edge_touched_only_by_an_earlier_tick_of_a_row_wakes_with_the_last() 
     board, sleeper = Board(rows=2, layers=1), Sleeper()
     board.watch(0, 1, 9_000, 11_000, sleeper.wake)
     frame = frame_of((1, 10_000), (1, 11_000), (0, 5), (1, 8_000), (1, 10_500), volumes=[1, 2, 9, 3, 4])
-    accepted = board.apply(frame, exchange_ns=np.array([1, 2, 3, 4, 5]))
+    accepted = board.apply(attrs.evolve(frame, exchange_ns=np.array([1, 2, 3, 4, 5])))
     assert accepted is not None
     assert board.wake_left(0, accepted) == 1
     assert sleeper.wakes == [(10_500, 11_000, 8_000, NS)]

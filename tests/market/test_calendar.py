@@ -48,6 +48,16 @@ def test_shares_with_derivatives_go_into_the_closing_auction_at_a_quarter_past_t
     assert session.phase(session.close_ns) is Phase.CLOSED
 
 
+@pytest.mark.parametrize(
+    ("begins", "until"), [(None, "15:30:00"), (date(2026, 9, 1), "15:30:00"), (date(2026, 8, 4), "15:15:00")]
+)
+def test_the_first_day_of_the_closing_auction_can_be_configured(begins: date | None, until: str) -> None:
+    session = TradingCalendar(closing_auction_from=begins).session(date(2026, 8, 4))
+    assert session is not None
+    assert ist_text(session.continuous_end_ns(derivatives=True)) == f"2026-08-04 {until}"
+    assert ist_text(session.close_ns) == "2026-08-04 15:30:00"
+
+
 def test_a_usual_day_goes_from_closed_over_pre_open_to_continuous_trading() -> None:
     day = date(2016, 8, 16)
     session = CALENDAR.session(day)

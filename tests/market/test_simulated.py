@@ -16,6 +16,7 @@ from market.feeds.simulated_days import GeneratorOf
 from market.feeds.simulated_symbols import simulated_universe
 from market.history import History
 from protocol.clock import NS, from_ist_text, ist_text, second_of_day
+from protocol.errors import MarketDataError
 
 CALENDAR = TradingCalendar()
 MONDAY, TUESDAY = date(2026, 11, 16), date(2026, 11, 17)
@@ -244,7 +245,7 @@ def test_days_follow_the_calendar_over_weekends_holidays_and_special_sessions() 
 
 
 def test_a_first_day_without_room_for_a_past_is_refused() -> None:
-    with pytest.raises(ValueError, match="the first day needs 250 trading days before it, 2024-06-03 has fewer"):
+    with pytest.raises(MarketDataError, match="the first day needs 250 trading days before it, 2024-06-03 has fewer"):
         feed_of(first_day=date(2024, 6, 3))
 
 
