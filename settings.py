@@ -212,6 +212,26 @@ class StrategySettings:
 
 
 @attrs.frozen(kw_only=True)
+class KiteSettings:
+    """How Zerodha Kite is reached. Used by `login`; the secrets come from the environment and are never shown."""
+
+    api_key: str = text("", "[A-Za-z0-9]*", 'the API key of your Kite app, best as "${KITE_API_KEY}"')
+    api_secret: str = attrs.field(
+        default="",
+        repr=False,
+        metadata=text("", "[A-Za-z0-9]*", 'the API secret of your app, best as "${KITE_API_SECRET}"').metadata,
+    )
+    token_file: Path = file_path("var/kite-token.json")
+    api_url: str = text("https://api.kite.trade", "https?://.+", "a URL")
+    ticker_url: str = text("wss://ws.kite.trade", "wss?://.+", "a URL")
+    login_url: str = text("https://kite.zerodha.com/connect/login", "https?://.+", "a URL")
+    product: str = choice("CNC", "CNC", "MTF")
+    gtt_allowance: int = exact(250, 1, 500, "GTTs")
+    static_ip: str = text("", "[0-9a-fA-F.:]*", "the address you registered, or nothing")
+    request_timeout_s: float = machine_seconds(5.0, 0.1, 60)
+
+
+@attrs.frozen(kw_only=True)
 class BrokerSettings:
     """Where orders go, and how real the paper exchange is."""
 
@@ -224,6 +244,7 @@ class BrokerSettings:
     slippage_bps: int = exact(0, 0, 1_000, "basis points")
     partial_fills: bool = switch(False)
     gtt_min_distance_bp: int = percent(0, 0, 10)
+    kite: KiteSettings = table(KiteSettings())
 
 
 @attrs.frozen(kw_only=True)

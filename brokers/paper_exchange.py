@@ -269,8 +269,10 @@ class PaperExchange:
             self._tighten(self._rows[event.symbol], *seat.engine.edges(event.symbol))
 
     def _tighten(self, row: int, low: int, high: int) -> None:
-        self._low[row] = max(self._low[row], low)
-        self._high[row] = min(self._high[row], high)
+        if low > self._low.item(row):  # by `item`, because arithmetic with NumPy's numbers costs three times as much
+            self._low[row] = low
+        if high < self._high.item(row):
+            self._high[row] = high
 
     def _settle_band(self, row: int) -> None:
         symbol = self._universe.symbols[row]
