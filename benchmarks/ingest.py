@@ -6,9 +6,7 @@ frames of Kite's ticker. Wake-ups are handled before the next frame, as in a rep
 
 from __future__ import annotations
 
-import time
 from collections.abc import Sequence
-from datetime import date
 
 import attrs
 import numpy as np
@@ -18,14 +16,14 @@ from numpy.typing import NDArray
 from actors.actor import Actor, serve
 from actors.mailbox import Address, InFlight
 from actors.ticker import Playback, Ticker, TickerParts
+from benchmarks.made_market import TICK_PAISE, MadeMarket, universe_of
 from benchmarks.runner import Figure, rate
 from effects import MarketClock
 from market.board import Board
-from market.calendar import Session, TradingCalendar
-from market.candles import Candles, CompletedBars
-from market.feeds.frame import DayStart, Frame, Item
+from market.candles import Candles
+from market.feeds.frame import Frame
 from market.history import History
-from market.instruments import Instrument, Universe
+from market.instruments import Universe
 from protocol.clock import NS
 from protocol.kite_ticks import FULL, QUOTE, FrameDecoder, packet_dtype
 from protocol.messages import Wake
@@ -38,7 +36,6 @@ FRAMES = 2_000
 STEP = 5e-4  # standard deviation of a tick's return
 BAND_BP = 10  # an owner sleeps until the price moved by a trail step, up or down
 FRAME_NS = NS // 10  # one update per instrument and second, as Kite sends
-DAY = date(2026, 11, 20)
 
 
 @attrs.frozen
@@ -48,13 +45,6 @@ class Speed:
     frames_per_s: float
     ticks_per_s: float
     wakes: int
-
-
-def market_of(size: int) -> Universe:
-    return Universe(
-        Instrument(symbol=f"S{number:04d}", token=(1_000 + 7 * number) << 8 | 1, tick_size_paise=5)
-        for number in range(size)
-    )
 
 
 def kite_frames(
@@ -73,7 +63,7 @@ def kite_frames(
         packets = np.zeros(size, dtype=packet_dtype(length))
         packets["length"] = length
         packets["token"] = token[rows]
-        packets["price"] = np.rint(price[rows] / 5) * 5
+        packets["price"] = np.rint(price[rows] / TICK_PAISE) * TICK_PAISE
         packets["volume"] = volume[rows]
         if length == FULL:
             packets["time"] = 1_795_000_000 + number // 10
@@ -81,46 +71,16 @@ def kite_frames(
     return frames, np.rint(first).astype(np.int64)
 
 
-class KiteFrames:
-    """A feed of recorded Kite frames, decoded when the ticker looks at them."""
+def kite_market(universe: Universe, frames: Sequence[bytes], first: NDArray[np.int64]) -> MadeMarket:
+    """Recorded Kite frames, decoded when the ticker looks at them."""
+    decoder = FrameDecoder(universe.rows_by_token)
 
-    interval_s = 1.0
+    def decoded(number: int, at_ns: int) -> Frame:
+        ticks = decoder.decode_into(frames[number])
+        assert ticks is not None, "every frame is about instruments of the universe"
+        return Frame(at_ns, ticks.rows, ticks.price_paise, ticks.volume, ticks.unique)
 
-    def __init__(self, universe: Universe, session: Session, frames: list[bytes], first: NDArray[np.int64]) -> None:
-        self.universe = universe
-        self.ended = trio.Event()
-        self.started_ns = self.ended_ns = 0
-        self._decoder = FrameDecoder(universe.rows_by_token)
-        self._frames = frames
-        self._next = 0
-        self._item: Item | None = DayStart(session.open_ns, session, first)
-        self._first_ns = session.open_ns + NS
-
-    def peek(self) -> Item | None:
-        if self._item is None and self._next < len(self._frames):
-            self._item = self._decoded(self._frames[self._next])
-            self._next += 1
-        if self._item is None and not self.ended.is_set():
-            self.ended_ns = time.perf_counter_ns()
-            self.ended.set()
-        return self._item
-
-    def ack(self) -> None:
-        if isinstance(self._item, DayStart):
-            self.started_ns = time.perf_counter_ns()
-        self._item = None
-
-    def skip_to(self, at_ns: int) -> None:
-        self._next = max(0, -((self._first_ns - at_ns) // FRAME_NS))
-
-    def warm_up(self, history: History, candles: Candles) -> list[CompletedBars]:
-        return []
-
-    def _decoded(self, frame: bytes) -> Frame:
-        decoded = self._decoder.decode_into(frame)
-        assert decoded is not None, "every frame is about instruments of the universe"
-        at_ns = self._first_ns + self._next * FRAME_NS
-        return Frame(at_ns, decoded.rows, decoded.price_paise, decoded.volume, decoded.unique)
+    return MadeMarket(universe, first, decoded, frames=len(frames), frame_ns=FRAME_NS)
 
 
 class Sleeper(Actor):
@@ -147,12 +107,10 @@ class Sleeper(Actor):
 
 async def play(sizes: Sequence[int], length: int, seed: int) -> Speed:
     """One round: all frames through a fresh tree."""
-    universe = market_of(INSTRUMENTS)
+    universe = universe_of(INSTRUMENTS)
     frames, first = kite_frames(universe, sizes, length, seed)
-    session = TradingCalendar().session(DAY)
-    assert session is not None, f"{DAY} is a trading day"
     board, in_flight = Board(len(universe), layers=1), InFlight()
-    feed = KiteFrames(universe, session, frames, first)
+    feed = kite_market(universe, frames, first)
     begin = trio.Event()
     parts = TickerParts(
         feed=feed,
@@ -182,9 +140,8 @@ async def play(sizes: Sequence[int], length: int, seed: int) -> Speed:
         begin.set()
         await feed.ended.wait()
         nursery.cancel_scope.cancel()
-    seconds = (feed.ended_ns - feed.started_ns) / NS
     woken = sum(sleeper.woken for sleeper in sleepers)
-    return Speed(len(frames) / seconds, sum(sizes) / seconds, woken)
+    return Speed(len(frames) / feed.seconds, sum(sizes) / feed.seconds, woken)
 
 
 def run(rounds: int) -> list[Figure]:

@@ -1,7 +1,7 @@
 """A market of a benchmark's own: one session of frames that are made while it is played.
 
-Owns the universe, the clock of the frames and the two instants between which a round is measured. Knows no
-actor. Played by the real ticker; nothing is warmed up, because nothing of it is measured.
+Owns the universe, the instants of the frames, and the two moments between which a round is measured. Knows
+no actor. Played by the real ticker.
 """
 
 from __future__ import annotations
@@ -42,10 +42,15 @@ def session_of_the_day() -> Session:
     return session
 
 
+def nothing_remembered(history: History) -> None:
+    """A market without a past."""
+
+
 class MadeMarket:
     """A feed: the open, then `frames` frames, `frame_ns` of market time apart, and nothing more.
 
-    Measured from the moment at which `unmeasured` of the frames have been worked off to the end of the last.
+    `past` fills the history when the day begins. Measured from the moment at which `unmeasured` of the frames
+    have been worked off to the end of the last one.
     """
 
     interval_s = 1.0
@@ -59,8 +64,10 @@ class MadeMarket:
         frames: int,
         frame_ns: int = NS,
         unmeasured: int = 0,
+        past: Callable[[History], object] = nothing_remembered,
     ) -> None:
         self.universe = universe
+        self.under_way = trio.Event()  # what is measured has begun
         self.ended = trio.Event()
         self.started_ns = self.ended_ns = 0
         session = session_of_the_day()
@@ -69,6 +76,7 @@ class MadeMarket:
         self._frames = frames
         self._frame_ns = frame_ns
         self._unmeasured = unmeasured
+        self._past = past
         self._made = 0
         self._item: Item | None = DayStart(session.open_ns, session, first_paise)
 
@@ -88,6 +96,7 @@ class MadeMarket:
 
     def ack(self) -> None:
         if self._made == self._unmeasured:
+            self.under_way.set()
             self.started_ns = time.perf_counter_ns()
         self._item = None
 
@@ -96,4 +105,5 @@ class MadeMarket:
         self._made = min(self._frames, max(0, -((self.first_frame_ns - at_ns) // self._frame_ns)))
 
     def warm_up(self, history: History, candles: Candles) -> list[CompletedBars]:
+        self._past(history)
         return []

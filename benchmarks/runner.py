@@ -14,12 +14,25 @@ import sys
 from collections.abc import Callable, Sequence
 from multiprocessing.connection import Connection
 from pathlib import Path
+from typing import TypeVar
 
 import attrs
 import numpy as np
 
+T = TypeVar("T")
+
 # One module of this folder each, in the order in which they run.
-BENCHMARKS = ("ingest", "ingest_sparse", "scan")
+BENCHMARKS = (
+    "ingest",
+    "ingest_sparse",
+    "trail100",
+    "mailbox",
+    "restart",
+    "recover",
+    "backtest",
+    "scan",
+    "memory",
+)
 ROUNDS = 5
 
 
@@ -27,11 +40,16 @@ class BenchmarkFailed(Exception):
     """A benchmark ended without figures; its own error was printed by its process."""
 
 
+class BenchmarkSkipped(Exception):
+    """What a benchmark needs is not on this machine; the reason says what."""
+
+
 @attrs.frozen(kw_only=True)
 class Figure:
-    """One measured number. `value` is the median of the rounds; `met` is None where there is no budget.
+    """One measured number: `value` is the median or the p99, whichever the budget is for.
 
-    `p99` is the value that 99 % of the samples reach or beat: near the lowest rate, near the longest time.
+    `p99` is what 99 % of the samples reach or beat: near the lowest rate, near the longest time. `met` is None
+    where there is no budget.
     """
 
     name: str
@@ -41,12 +59,12 @@ class Figure:
     met: bool | None = None
     median: float
     p99: float
-    rounds: int
+    samples: int
     note: str = ""
 
 
 def rate(name: str, samples: Sequence[float], unit: str, *, at_least: float | None = None, note: str = "") -> Figure:
-    """A figure of which more is better; `at_least` is its budget."""
+    """A figure of which more is better; `at_least` is the budget of its median."""
     median, p99 = (float(value) for value in np.percentile(samples, (50, 1)))
     return Figure(
         name=name,
@@ -56,23 +74,33 @@ def rate(name: str, samples: Sequence[float], unit: str, *, at_least: float | No
         met=None if at_least is None else median >= at_least,
         median=median,
         p99=p99,
-        rounds=len(samples),
+        samples=len(samples),
         note=note,
     )
 
 
-def cost(name: str, samples: Sequence[float], unit: str, *, at_most: float | None = None, note: str = "") -> Figure:
-    """A figure of which less is better; `at_most` is its budget."""
+def cost(
+    name: str,
+    samples: Sequence[float],
+    unit: str,
+    *,
+    at_most: float | None = None,
+    p99_at_most: float | None = None,
+    note: str = "",
+) -> Figure:
+    """A figure of which less is better, with a budget for its median or for its p99, which then is its value."""
+    assert at_most is None or p99_at_most is None, "one budget per figure"
     median, p99 = (float(value) for value in np.percentile(samples, (50, 99)))
+    value, limit = (median, at_most) if p99_at_most is None else (p99, p99_at_most)
     return Figure(
         name=name,
-        value=median,
+        value=value,
         unit=unit,
-        budget="" if at_most is None else f"≤ {number(at_most)}",
-        met=None if at_most is None else median <= at_most,
+        budget="" if limit is None else f"≤ {number(limit)}",
+        met=None if limit is None else value <= limit,
         median=median,
         p99=p99,
-        rounds=len(samples),
+        samples=len(samples),
         note=note,
     )
 
@@ -85,32 +113,46 @@ def number(value: float) -> str:
 def line(figure: Figure) -> str:
     """One aligned line: name, value, unit, budget, met or not, then what a reader may want to know."""
     verdict = {True: "met", False: "NOT MET", None: ""}[figure.met]
-    details = f"p99 {number(figure.p99)}, {figure.rounds} rounds"
+    details = f"median {number(figure.median)}, p99 {number(figure.p99)} of {figure.samples}"
     if figure.note:
         details += f"; {figure.note}"
     measured = f"{figure.name:<28} {number(figure.value):>12} {figure.unit:<9}"
     return f"{measured} {figure.budget:>14} {verdict:<8} {details}"
 
 
-def run_alone(name: str, rounds: int) -> list[Figure]:
-    """Run one benchmark in a fresh process. Raises BenchmarkFailed when it ended without figures."""
+def alone(work: Callable[..., T], *arguments: object) -> T:
+    """What `work` returns when it is called in a fresh process: nothing of ours is warm, loaded or in memory.
+
+    Raises BenchmarkSkipped as it does; BenchmarkFailed when it ends without a result.
+    """
     fresh = multiprocessing.get_context("spawn")
     ours, theirs = fresh.Pipe(duplex=False)
-    process = fresh.Process(target=_measure, args=(name, rounds, theirs), name=f"benchmark {name}")
+    process = fresh.Process(target=_work, args=(theirs, work, *arguments), name=f"benchmark {work.__module__}")
     process.start()
     theirs.close()
     try:
-        figures: list[Figure] = ours.recv()
+        result: T | BenchmarkSkipped = ours.recv()
     except EOFError:
         process.join()
-        raise BenchmarkFailed(f"benchmark {name} ended with exit code {process.exitcode}") from None
+        raise BenchmarkFailed(f"{work.__module__} ended with exit code {process.exitcode}") from None
     process.join()
+    if isinstance(result, BenchmarkSkipped):
+        raise result
+    return result
+
+
+def _work(results: Connection, work: Callable[..., object], *arguments: object) -> None:
+    try:
+        result = work(*arguments)
+    except BenchmarkSkipped as skipped:
+        result = skipped
+    results.send(result)
+
+
+def measure(name: str, rounds: int) -> list[Figure]:
+    """The figures of one benchmark, measured in this process."""
+    figures: list[Figure] = importlib.import_module(f"benchmarks.{name}").run(rounds)
     return figures
-
-
-def _measure(name: str, rounds: int, results: Connection) -> None:
-    run: Callable[[int], list[Figure]] = importlib.import_module(f"benchmarks.{name}").run
-    results.send(run(rounds))
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -133,10 +175,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     failed = False
     for name in options.names or BENCHMARKS:
         try:
-            measured = run_alone(name, options.rounds)
+            measured = alone(measure, name, options.rounds)
+        except BenchmarkSkipped as skipped:
+            print(f"{name:<28} skipped: {skipped}", flush=True)
+            continue
         except BenchmarkFailed as problem:
             failed = True
-            print(problem, file=sys.stderr)
+            print(f"{name:<28} failed: {problem}", file=sys.stderr)
             continue
         for figure in measured:
             print(line(figure), flush=True)

@@ -20,9 +20,8 @@ MIN_RANK_GM = 2.5
 ACCELERATION_WEIGHT = 0.3
 
 
-def history_of(symbols: int, random: np.random.Generator) -> tuple[History, NDArray[np.int64]]:
-    """A full memory of bars of a random walk, and the price after the last of them, in paise."""
-    history = History(symbols)
+def remember(history: History, symbols: int, random: np.random.Generator) -> NDArray[np.int64]:
+    """Fill the memory with the bars of a random walk. Returns the prices after the last of them, in paise."""
     price = random.uniform(20_000, 200_000, symbols)
     volume = np.full(symbols, 1_000, dtype=np.int64)
     rows = np.arange(symbols, dtype=np.int32)
@@ -31,12 +30,13 @@ def history_of(symbols: int, random: np.random.Generator) -> tuple[History, NDAr
             price = price * np.exp(random.normal(2e-4, 4e-3, symbols))
             paise = np.rint(price).astype(np.int64)
             add(CompletedBars((number + 1) * bar_ns, rows, paise, paise, paise, paise, volume))
-    return history, np.rint(price).astype(np.int64)
+    return np.rint(price).astype(np.int64)
 
 
 def run(rounds: int) -> list[Figure]:
     random = np.random.default_rng(7)
-    history, last = history_of(SYMBOLS, random)
+    history = History(SYMBOLS)
+    last = remember(history, SYMBOLS, random)
     earlier = random.normal(0, 1, SYMBOLS)
     eligible = random.random(SYMBOLS) < 0.9
     milliseconds = []

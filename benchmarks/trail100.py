@@ -7,6 +7,7 @@ entered again at once, by the benchmark. What must come out of it is known exact
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -53,10 +54,11 @@ def market_of(prices: NDArray[np.int64]) -> MadeMarket:
 
 
 class Entering:
-    """Enters every symbol at the first frame, and again at the instant of its exit, when all else is done."""
+    """Enters the symbols at the first frame, and again at the instant of their exit, when all else is done."""
 
-    def __init__(self) -> None:
-        self.ladders = 0
+    def __init__(self, symbols: Sequence[str]) -> None:
+        self._symbols = symbols
+        self._ladders = 0
         self._planted: Planted
 
     def begin(self, planted: Planted) -> None:
@@ -75,15 +77,15 @@ class Entering:
             )
 
     def _enter_all(self) -> None:
-        self._planted.enter([self._next(symbol) for symbol in self._planted.market.universe.symbols])
+        self._planted.enter([self._next(symbol) for symbol in self._symbols])
 
     def _next(self, symbol: str) -> Reservation:
-        self.ladders += 1
+        self._ladders += 1
         market = self._planted.market
         frame = market.peek()
         assert isinstance(frame, Frame), "entered within a frame that has every instrument"
         last_paise = frame.price_paise.item(market.universe.row(symbol))
-        return self._planted.reservation(symbol, self.ladders, last_paise, QUANTITY)
+        return self._planted.reservation(symbol, self._ladders, last_paise, QUANTITY)
 
 
 @attrs.frozen
@@ -96,8 +98,8 @@ class Outcome:
 
 
 async def play(prices: NDArray[np.int64]) -> Outcome:
-    entering = Entering()
     market = market_of(prices)
+    entering = Entering(market.universe.symbols)
     with TemporaryDirectory() as directory:
         with planted(Path(directory), market, heard=entering.heard) as whole:
             entering.begin(whole)
