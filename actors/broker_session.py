@@ -24,7 +24,8 @@ class BrokerSession(Actor):
         self._broker = broker
         self._router = router
 
-    async def started(self) -> None:
+    async def recover(self) -> None:
+        """Ready with the session begun: a market that waits for its actors must not go on without it."""
         await self.nursery.start(self._session)
 
     async def _session(self, task_status: trio.TaskStatus[None]) -> None:

@@ -99,7 +99,6 @@ class Position(Actor):
         self._rungs: dict[int, Rung] = {}
         self._asked: dict[int, str] = {}  # rung → key of the unanswered request
         self._refused: set[int] = set()  # requests refused at this price: not asked again before the next
-        self._rank = 0.0
 
     # --- coming to life ---------------------------------------------------------------------------
 
@@ -113,7 +112,6 @@ class Position(Actor):
             for rung in rungs:
                 if rung.ladder == newest:
                     self._rungs[rung.number] = rung
-                    self._rank = rung.rank
             if ladder.ladder_over(self._rungs):
                 self._cool_down()
         self._arm_square_off()
@@ -153,7 +151,6 @@ class Position(Actor):
             return  # delivered again: the router has answered it already
         self._memory.forget()
         self._asked.clear()
-        self._rank = reservation.rank
         entering = RungStatus.ENTERING
         self._rungs = {
             1: Rung(
@@ -338,7 +335,7 @@ class Position(Actor):
                 rung=number,
                 quantity=quantity,
                 last_paise=last,
-                rank=self._rank,
+                rank=first.rank,
                 at_ns=now,
             )
         )

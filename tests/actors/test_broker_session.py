@@ -81,6 +81,14 @@ async def test_what_the_session_says_reaches_the_router_in_order() -> None:
         nursery.cancel_scope.cancel()
 
 
+async def test_it_is_ready_with_its_session_begun() -> None:
+    broker, address = Broker(), Address("broker:main")
+    async with trio.open_nursery() as nursery:
+        await nursery.start(serve, lambda own: BrokerSession(own, broker, RecordingAddress()), address)
+        assert broker.state is SessionState.READY
+        nursery.cancel_scope.cancel()
+
+
 async def test_updates_the_router_cannot_take_become_one_resync() -> None:
     broker, router, address = Broker(), Address("order_router:main", capacity=3), Address("broker:main")
     async with trio.open_nursery() as nursery:

@@ -128,6 +128,20 @@ async def test_a_killed_position_asks_again_for_what_was_not_answered() -> None:
     assert stage.asked()[0].key == before.key
 
 
+async def test_a_rung_asked_for_after_a_death_bears_the_rank_of_its_ladder() -> None:
+    stage = Stage()
+    stage.router.holding = True
+    await stage.enter()
+    (entry,) = stage.asked()
+    await stage.begin()  # the journal knows nothing of a rung without a fill
+    stage.router.holding = False
+    stage.router.bought(entry, 30)
+    await stage.settle()
+    stage.asked()
+    await stage.tick(10_030)
+    assert stage.asked()[0].rank == 3.5
+
+
 async def test_a_state_of_a_ladder_that_is_over_is_ignored() -> None:
     stage = await climbed()
     stale = attrs.evolve(stage.router.rungs[1], ladder="ALPHA-1", protection=Protection.NONE)

@@ -284,6 +284,7 @@ async def test_an_account_whose_broker_never_comes_up_gives_up_and_the_others_tr
 
     async def broken(self: PaperBroker, post: Callable[[Event], None], task_status: Any) -> None:
         if self._account == "second":
+            task_status.started()
             raise OSError("no route to host")
         await session(self, post, task_status)
 
