@@ -12,6 +12,7 @@ on a recorded day, as a backtest and inside a simulation (architecture.md).
 
 from __future__ import annotations
 
+import gc
 import math
 from collections import deque
 from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -176,6 +177,10 @@ class Tree:
 
         async with trio.open_nursery() as nursery:
             await nursery.start(self.root.run)
+            # What start-up made lives as long as the process. A full collection that walks it takes 28 to 45 ms
+            # (measured with 10,000 trades), in the middle of whatever an actor is doing.
+            gc.collect()
+            gc.freeze()
             self.ready.set()
             task_status.started()
 
