@@ -35,6 +35,23 @@ class BookGtt:
     child_id: str | None = None
     message: str = ""
 
+    @classmethod
+    def of(cls, update: GttUpdate) -> BookGtt:
+        """The GTT that a broker's word describes: the inverse of telling it."""
+        return cls(
+            gtt_id=update.gtt_id,
+            client_id=update.client_id,
+            symbol=update.symbol,
+            quantity=update.quantity,
+            stop=update.stop,
+            target=update.target,
+            at_ns=update.at_ns,
+            state=update.state,
+            fired=update.fired,
+            child_id=update.child_id,
+            message=update.message,
+        )
+
     def leg_hit(self, price_paise: int) -> tuple[ExitReason, Leg] | None:
         """The leg this tick triggers: the stop at or below its trigger, the target at or above."""
         if price_paise <= self.stop.trigger_paise:

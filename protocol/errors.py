@@ -19,15 +19,6 @@ class RemoteProtocolError(PureAlphaError):
     """The broker or the feed said something impossible or unreadable."""
 
 
-class BrokerRefused(PureAlphaError):
-    """The broker answered a request with a refusal: certainly not placed. `code` is the broker's own word."""
-
-    def __init__(self, code: str, message: str) -> None:
-        super().__init__(f"{code}: {message}")
-        self.code = code
-        self.message = message
-
-
 class BrokerUnavailable(PureAlphaError):
     """No answer: time-out, broken link, 5xx. The request may have reached the broker."""
 

@@ -19,7 +19,7 @@ from brokers.matching_gtts import BookGtt
 from brokers.matching_orders import NEEDS_TRIGGER, BookOrder
 from protocol.broker import HoldingRow
 from protocol.broker_wire_fields import Fields, Json
-from protocol.broker_wire_rows import GttReport, OrderReport
+from protocol.broker_wire_rows import OrderReport
 from protocol.clock import ist_date
 from protocol.orders import OrderType
 from simulation.broker_book import AccountBook
@@ -99,7 +99,7 @@ def fill_engine(engine: MatchingEngine, past: Past, now_ns: int) -> None:
         if ist_date(report.placed_ns) == ist_date(now_ns):
             engine.restore_order(_book_order(report))
     for gtt in past.book.gtts.values():
-        engine.restore_gtt(_book_gtt(gtt))
+        engine.restore_gtt(BookGtt.of(gtt.update))
 
 
 def _book_order(report: OrderReport) -> BookOrder:
@@ -121,21 +121,4 @@ def _book_order(report: OrderReport) -> BookOrder:
         value_paise=update.value_paise,
         message=update.message,
         released=order_type in NEEDS_TRIGGER and update.raw_status != "PENDING",
-    )
-
-
-def _book_gtt(report: GttReport) -> BookGtt:
-    update = report.update
-    return BookGtt(
-        gtt_id=update.gtt_id,
-        client_id=update.client_id,
-        symbol=update.symbol,
-        quantity=update.quantity,
-        stop=update.stop,
-        target=update.target,
-        at_ns=update.at_ns,
-        state=update.state,
-        fired=update.fired,
-        child_id=update.child_id,
-        message=update.message,
     )

@@ -27,7 +27,7 @@ from protocol.broker import Event, GttUpdate, OrderUpdate
 from protocol.clock import ist_date
 from protocol.orders import OrderType, Side
 from simulation.kite_account import AccountOptions, KiteAccount
-from simulation.kite_book import GttEntry, OrderEntry
+from simulation.kite_book import OrderEntry
 from simulation.kite_gtts import GttDesk
 from simulation.kite_login import Logins
 from simulation.kite_market import KiteMarket, Share
@@ -219,7 +219,7 @@ class KiteExchange:
             if gtt.child is not None:
                 gtt.child = past.orders.get(gtt.child.order_id, gtt.child)  # its newest state
             self.gtts.put_back(gtt)
-            engine.restore_gtt(_book_gtt(gtt))
+            engine.restore_gtt(BookGtt.of(gtt.update))
         self.logins.access_token, self.logins.login_ns = past.access_token, past.login_ns
 
 
@@ -246,21 +246,4 @@ def _book_order(entry: OrderEntry) -> BookOrder:
         value_paise=update.value_paise,
         message=update.message,
         released=order_type in NEEDS_TRIGGER and update.raw_status != "TRIGGER PENDING",
-    )
-
-
-def _book_gtt(entry: GttEntry) -> BookGtt:
-    update = entry.update
-    return BookGtt(
-        gtt_id=update.gtt_id,
-        client_id=update.client_id,
-        symbol=update.symbol,
-        quantity=update.quantity,
-        stop=update.stop,
-        target=update.target,
-        at_ns=update.at_ns,
-        state=update.state,
-        fired=update.fired,
-        child_id=update.child_id,
-        message=update.message,
     )
